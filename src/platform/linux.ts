@@ -1,0 +1,66 @@
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import path from 'node:path';
+import { type Env, type Platform } from './platform.ts';
+import * as posix from './posix.ts';
+
+/** The XDG variable, which counts only when absolute, or its default below the home folder. */
+function xdg(env: Env, variable: string, fallback: string): string | undefined {
+  const value = env[variable];
+  if (value !== undefined && path.posix.isAbsolute(value)) return path.posix.join(value);
+  return env['HOME'] ? path.posix.join(env['HOME'], fallback) : undefined;
+}
+
+function below(base: string | undefined, name: string): string | undefined {
+  return base === undefined ? undefined : path.posix.join(base, name);
+}
+
+export const linux: Platform = {
+  os: 'linux',
+  configDirs: (env) => ({
+    system: '/etc/steep',
+    user: below(xdg(env, 'XDG_CONFIG_HOME', '.config'), 'steep'),
+  }),
+  stateBases: (env) => ({
+    system: '/var/lib/steep-repl',
+    user: below(xdg(env, 'XDG_STATE_HOME', '.local/state'), 'steep-repl'),
+  }),
+  runtimeDirs: (env) => ({
+    system: '/run/steep-repl',
+    user: env['XDG_RUNTIME_DIR'] ? path.posix.join(env['XDG_RUNTIME_DIR'], 'steep-repl') : undefined,
+  }),
+  currentUser: posix.currentUser,
+  writableByOthers: posix.writableByOthers,
+  readableByOthers: posix.readableByOthers,
+  lockFile: posix.lockFile,
+  listenerOf,
+};
+
+const LISTEN = '0A';
+
+/** By /proc: the socket's inode from the TCP tables, then whoever has it open (only ours, unless root). */
+function listenerOf(port: number): string | undefined {
+  const wanted = new Set<string>();
+  for (const table of ['/proc/net/tcp', '/proc/net/tcp6']) {
+    try {
+      for (const line of readFileSync(table, 'utf8').split('\n').slice(1)) {
+        const fields = line.trim().split(/\s+/);
+        if (fields[3] === LISTEN && Number.parseInt(fields[1]?.split(':')[1] ?? '', 16) === port)
+          wanted.add(`socket:[${fields[9]}]`);
+      }
+    } catch {
+      // No such table: no IPv6, or a hardened /proc.
+    }
+  }
+  if (wanted.size === 0) return undefined;
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      for (const fd of readdirSync(`/proc/${pid}/fd`)) {
+        if (!wanted.has(readlinkSync(`/proc/${pid}/fd/${fd}`))) continue;
+        return `${readFileSync(`/proc/${pid}/comm`, 'utf8').trim()} (pid ${pid})`;
+      }
+    } catch {
+      // Another user's process, or one that just ended.
+    }
+  }
+  return undefined;
+}

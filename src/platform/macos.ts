@@ -1,0 +1,25 @@
+import path from 'node:path';
+import type { Env, Platform } from './platform.ts';
+import * as posix from './posix.ts';
+
+function inHome(env: Env, folder: string): string | undefined {
+  return env['HOME'] ? path.posix.join(env['HOME'], folder) : undefined;
+}
+
+export const macos: Platform = {
+  os: 'macos',
+  configDirs: (env) => ({
+    system: '/Library/Application Support/steep',
+    user: inHome(env, 'Library/Application Support/steep'),
+  }),
+  stateBases: (env) => ({
+    system: '/Library/Application Support/steep/state',
+    user: inHome(env, 'Library/Application Support/steep/state'),
+  }),
+  runtimeDirs: () => ({ system: undefined, user: undefined }),
+  currentUser: posix.currentUser,
+  writableByOthers: posix.writableByOthers,
+  readableByOthers: posix.readableByOthers,
+  lockFile: posix.lockFile,
+  listenerOf: () => undefined, // only lsof knows, and it may take seconds
+};

@@ -1,0 +1,42 @@
+/** Everything that differs between operating systems, behind one interface; `index.ts` picks the implementation. */
+
+export type Env = Readonly<Record<string, string | undefined>>;
+
+/** A folder for the machine's services, and one for the user at the keyboard (undefined: no home). */
+export interface Places {
+  system: string;
+  user: string | undefined;
+}
+
+export interface OsUser {
+  name: string;
+  /** Numeric user id; undefined on Windows. */
+  uid: number | undefined;
+  /** May act for the whole machine: root, or an elevated administrator. */
+  privileged: boolean;
+}
+
+/** Held until `release` or the end of the process, however it ends. */
+export interface FileLock {
+  release(): void;
+}
+
+export interface Platform {
+  readonly os: 'linux' | 'macos' | 'windows';
+  /** Folders that may hold config.yaml. */
+  configDirs(env: Env): Places;
+  /** Parents of the default `state_dir`. */
+  stateBases(env: Env): Places;
+  /** Folders for PID files and sockets; undefined where the platform has none. */
+  runtimeDirs(env: Env): { system: string | undefined; user: string | undefined };
+  /** The user the process really runs as; environment variables are not believed. */
+  currentUser(): OsUser;
+  /** Why someone other than the owner, root and us could change this file or folder; undefined if nobody can. */
+  writableByOthers(path: string): string | undefined;
+  /** Why someone other than us and root could read this file; undefined if nobody can. */
+  readableByOthers(path: string): string | undefined;
+  /** Locks a file (made 0600 if absent, never removed), or says that another living process holds it. */
+  lockFile(path: string): FileLock | 'held';
+  /** `name (pid 123)` of the process that listens on a local TCP port, where it can be known. */
+  listenerOf(port: number): string | undefined;
+}

@@ -1,0 +1,67 @@
+/** Windows. Access rights between users live in ACLs, which file modes do not show. */
+import { dlopen, FFIType, ptr } from 'bun:ffi';
+import { userInfo } from 'node:os';
+import path from 'node:path';
+import { SteepError } from '../lib/errors.ts';
+import type { Env, FileLock, Platform } from './platform.ts';
+
+function folder(env: Env, variable: string, fallback: string, name: string): string {
+  return path.win32.join(env[variable] ?? fallback, name);
+}
+
+function inProfile(env: Env, variable: string, name: string): string | undefined {
+  return env[variable] ? path.win32.join(env[variable], name) : undefined;
+}
+
+const PROGRAM_DATA = String.raw`C:\ProgramData`;
+
+export const windows: Platform = {
+  os: 'windows',
+  configDirs: (env) => ({
+    system: folder(env, 'PROGRAMDATA', PROGRAM_DATA, 'steep'),
+    user: inProfile(env, 'APPDATA', 'steep'),
+  }),
+  stateBases: (env) => ({
+    system: folder(env, 'PROGRAMDATA', PROGRAM_DATA, String.raw`steep\state`),
+    user: inProfile(env, 'LOCALAPPDATA', String.raw`steep\state`),
+  }),
+  runtimeDirs: () => ({ system: undefined, user: undefined }),
+  currentUser: () => ({ name: userInfo().username, uid: undefined, privileged: false }),
+  writableByOthers: () => undefined, // `install` sets the ACL of %PROGRAMDATA%\steep; a profile is private
+  readableByOthers: () => undefined,
+  lockFile,
+  listenerOf: () => undefined,
+};
+
+const GENERIC_READ_WRITE = 0xc0000000;
+const FILE_SHARE_READ = 1;
+const OPEN_ALWAYS = 4;
+const FILE_ATTRIBUTE_NORMAL = 0x80;
+const INVALID_HANDLE = -1;
+const ERROR_SHARING_VIOLATION = 32;
+
+/** An open handle that shares only reading is the lock: the kernel closes it with the process. */
+function lockFile(file: string): FileLock | 'held' {
+  const { CreateFileW, CloseHandle, GetLastError } = dlopen('kernel32.dll', {
+    CreateFileW: {
+      args: [FFIType.ptr, FFIType.u32, FFIType.u32, FFIType.ptr, FFIType.u32, FFIType.u32, FFIType.ptr],
+      returns: FFIType.i64_fast,
+    },
+    CloseHandle: { args: [FFIType.i64_fast], returns: FFIType.i32 },
+    GetLastError: { args: [], returns: FFIType.u32 },
+  }).symbols;
+  const name = ptr(Buffer.from(`${file}\0`, 'utf16le'));
+  const handle = CreateFileW(
+    name,
+    GENERIC_READ_WRITE,
+    FILE_SHARE_READ,
+    null,
+    OPEN_ALWAYS,
+    FILE_ATTRIBUTE_NORMAL,
+    null,
+  );
+  if (Number(handle) !== INVALID_HANDLE) return { release: () => void CloseHandle(handle) };
+  const error = GetLastError();
+  if (error === ERROR_SHARING_VIOLATION) return 'held';
+  throw new SteepError('FAILED', `cannot lock ${file}: Windows error ${error}`);
+}
