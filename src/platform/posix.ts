@@ -37,7 +37,7 @@ export function currentUser(): OsUser {
   const uid = process.geteuid?.() ?? 0;
   const entry = c().getpwuid(uid);
   // The first member of struct passwd is char *pw_name. A container may run an id that has no entry.
-  const name = entry === null ? String(uid) : String(new CString(read.ptr(entry, 0)));
+  const name = entry === null ? String(uid) : new CString(read.ptr(entry, 0)).slice();
   return { name, uid, privileged: uid === 0 };
 }
 

@@ -1,0 +1,134 @@
+/** The command line: finds the command by its words, loads only its file, and turns what it returns into an exit code. */
+import { parseArgs as parseStrictly, type ParseArgsOptionsConfig } from 'node:util';
+import { type ArgsDef, parseArgs, renderUsage } from 'citty';
+import { stripANSI } from 'bun';
+import { messageOf, SteepError } from '../lib/errors.ts';
+import type { Command } from './command.ts';
+import { EXIT, exitCodeOf, printError, printText } from './output.ts';
+import { version } from './version-info.ts';
+
+interface Entry {
+  about: string;
+  load: () => Promise<{ command: Command }>;
+}
+
+/** Every command, by its words; the order is that of the help. */
+export const commands: Record<string, Entry> = {
+  run: { about: 'Run the daemon in the foreground', load: () => import('./run.ts') },
+  version: { about: 'Print the version', load: () => import('./version.ts') },
+};
+
+/** Runs one command line and sets the exit code of the process. */
+export async function runCli(argv: string[]): Promise<void> {
+  // A reader that closes our output early (`| head`) is no defect of ours.
+  process.stdout.on('error', () => process.exit(EXIT.failed));
+  process.exitCode = await dispatch(argv);
+}
+
+async function dispatch(argv: string[]): Promise<number> {
+  try {
+    if (argv.length === 1 && (argv[0] === '--version' || argv[0] === '-V'))
+      return await dispatch(['version']);
+    const wordCount = argv.findIndex((word) => word.startsWith('-'));
+    const words = wordCount === -1 ? argv : argv.slice(0, wordCount);
+    const name = [words.slice(0, 2).join(' '), words[0] ?? ''].find((candidate) => candidate in commands);
+    const entry = name === undefined ? undefined : commands[name];
+    if (name === undefined || entry === undefined) return help(words, argv);
+    const { command } = await entry.load();
+    return await runOne(name, command, argv.slice(name.split(' ').length));
+  } catch (error) {
+    const known = SteepError.from(error);
+    printError(known);
+    return exitCodeOf(known);
+  }
+}
+
+async function runOne(name: string, command: Command, rawArgs: string[]): Promise<number> {
+  if (rawArgs.includes('--help') || rawArgs.includes('-h')) {
+    const meta = { name: `steep-repl ${name}`, description: commands[name]?.about ?? '' };
+    printText(await renderUsage({ args: command.args, meta }));
+    return EXIT.ok;
+  }
+  refuseUnknown(name, rawArgs, command.args);
+  return (await command.run(parse(name, rawArgs, command.args))) ?? EXIT.ok;
+}
+
+function parse(name: string, rawArgs: string[], definitions: ArgsDef): ReturnType<typeof parseArgs> {
+  try {
+    return parseArgs(rawArgs, definitions);
+  } catch (error) {
+    throw usageError(name, stripANSI(messageOf(error)));
+  }
+}
+
+/** citty lets unknown options and surplus words pass; a mistyped `--yes` must not. */
+function refuseUnknown(name: string, rawArgs: string[], definitions: ArgsDef): void {
+  const options: ParseArgsOptionsConfig = {};
+  let positionals = 0;
+  for (const [key, definition] of Object.entries(definitions)) {
+    if (definition.type === 'positional') {
+      positionals += 1;
+      continue;
+    }
+    const type = definition.type === 'boolean' ? 'boolean' : 'string';
+    const aliases = 'alias' in definition ? [definition.alias ?? []].flat() : [];
+    options[key] = { type };
+    for (const alias of aliases) {
+      if (alias.length === 1) options[key].short = alias;
+      else options[alias] = { type };
+    }
+  }
+  let surplus: string | undefined;
+  try {
+    const parsed = parseStrictly({
+      args: rawArgs,
+      options,
+      allowPositionals: true,
+      allowNegative: true,
+      strict: true,
+    });
+    surplus = parsed.positionals[positionals];
+  } catch (error) {
+    throw usageError(
+      name,
+      error instanceof Error ? (error.message.split(/\. |\n/)[0] ?? '') : messageOf(error),
+    );
+  }
+  if (surplus !== undefined) throw usageError(name, `unexpected argument '${surplus}'`);
+}
+
+function usageError(name: string, message: string): SteepError {
+  return new SteepError('INVALID_REQUEST', message, { hint: `steep-repl ${name} --help` });
+}
+
+/** The list of commands, or of those that begin with the given word; exit 2 unless help was what was asked for. */
+function help(words: string[], argv: string[]): number {
+  const asked = argv.includes('--help') || argv.includes('-h') || words[0] === 'help';
+  const group = words[0] === 'help' ? words[1] : words[0];
+  const shown = Object.entries(commands).filter(
+    ([name]) => group === undefined || name.startsWith(`${group} `),
+  );
+  if (group !== undefined && shown.length === 0)
+    throw new SteepError('INVALID_REQUEST', `unknown command '${words.join(' ')}'`, {
+      hint: 'steep-repl --help lists the commands',
+    });
+  if (!asked && argv.length > 0 && words.length !== 1)
+    throw new SteepError('INVALID_REQUEST', `unknown command '${argv.join(' ')}'`, {
+      hint: 'steep-repl --help lists the commands',
+    });
+  const width = Math.max(...shown.map(([name]) => name.length)) + 2;
+  const lines = shown.map(([name, { about }]) => `  ${name.padEnd(width)}${about}`);
+  printText(
+    [
+      `steep-repl ${version}: active-active PostgreSQL 18`,
+      '',
+      `Usage: steep-repl ${group ?? '<command>'}${group === undefined ? '' : ' <command>'} [options]`,
+      '',
+      ...lines,
+      '',
+      'steep-repl <command> --help shows the options of one.',
+    ].join('\n'),
+    asked ? 'stdout' : 'stderr',
+  );
+  return asked ? EXIT.ok : EXIT.usage;
+}

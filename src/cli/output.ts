@@ -1,0 +1,68 @@
+/** What commands print: data on stdout, messages on stderr; and the exit codes of contract section 3. */
+import { stripANSI } from 'bun';
+import type { ErrorCode, SteepError } from '../lib/errors.ts';
+
+export const EXIT = {
+  ok: 0,
+  failed: 1,
+  usage: 2,
+  notRunning: 3,
+  notHealthy: 4,
+  permissionDenied: 5,
+  timedOut: 6,
+  cannotConnect: 7,
+} as const;
+
+const exitCodes: Record<ErrorCode, number> = {
+  INVALID_REQUEST: EXIT.usage,
+  CONFIG_INVALID: EXIT.usage,
+  METHOD_NOT_FOUND: EXIT.failed,
+  NODE_NOT_FOUND: EXIT.failed,
+  NOT_RUNNING: EXIT.notRunning,
+  NOT_CONNECTED: EXIT.cannotConnect,
+  CANNOT_CONNECT: EXIT.cannotConnect,
+  PERMISSION_DENIED: EXIT.permissionDenied,
+  CONFLICT: EXIT.failed,
+  TIMEOUT: EXIT.timedOut,
+  FAILED: EXIT.failed,
+  INTERNAL_ERROR: EXIT.failed,
+};
+
+export function exitCodeOf(error: SteepError): number {
+  return exitCodes[error.code];
+}
+
+/** Options that several commands share. */
+export const configArg = { type: 'string', description: 'Configuration file', valueHint: 'PATH' } as const;
+export const jsonArg = { type: 'boolean', description: 'Print JSON on stdout, nothing else there' } as const;
+
+export function printText(text: string, stream: 'stdout' | 'stderr' = 'stdout'): void {
+  const coloured = process[stream].isTTY && !process.env['NO_COLOR'];
+  process[stream].write(`${coloured ? text : stripANSI(text)}\n`);
+}
+
+export function printJson(value: unknown): void {
+  printText(JSON.stringify(value, null, 2));
+}
+
+/** `steep-repl: what is wrong`, then the remedy. A defect shows where it happened, for the report. */
+export function printError(error: SteepError): void {
+  printText(`steep-repl: ${error.message}`, 'stderr');
+  if (error.hint !== undefined) printText(`  hint: ${error.hint}`, 'stderr');
+  if (error.code === 'INTERNAL_ERROR' && error.cause instanceof Error && error.cause.stack)
+    printText(error.cause.stack, 'stderr');
+}
+
+/** Rows as aligned columns under their headings. */
+export function printTable(headings: string[], rows: string[][]): void {
+  const widths = headings.map((heading, i) =>
+    Math.max(heading.length, ...rows.map((row) => row[i]?.length ?? 0)),
+  );
+  for (const row of [headings, ...rows])
+    printText(
+      row
+        .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    );
+}
