@@ -1,0 +1,70 @@
+/** What makes a daemon the only one of its `state_dir`, and lets others find it: the lock and the PID file. */
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { writeFileAtomic } from '../lib/atomic-file.ts';
+import { messageOf, SteepError } from '../lib/errors.ts';
+import type { Env, Platform } from '../platform/index.ts';
+
+/** Makes `state_dir`, private to us. Throws FAILED when it cannot be had, PERMISSION_DENIED when others may write it. */
+export function prepareStateDir(dir: string, platform: Platform): void {
+  try {
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new SteepError('FAILED', `state_dir ${dir} cannot be made: ${messageOf(error)}`, {
+      cause: error,
+      hint: `make it and give it to ${platform.currentUser().name}, or set state_dir`,
+    });
+  }
+  const reason = platform.writableByOthers(dir);
+  if (reason !== undefined)
+    throw new SteepError('PERMISSION_DENIED', `state_dir ${dir} can be written by others: ${reason}`, { hint: `chmod 700 ${dir}` });
+}
+
+/**
+ * Holds `state_dir` until disposed or the process ends, however it ends. Throws CONFLICT naming the pid of the
+ * daemon that holds it.
+ */
+export function lockInstance(dir: string, platform: Platform): Disposable {
+  const file = path.join(dir, 'lock');
+  let lock: ReturnType<Platform['lockFile']>;
+  try {
+    lock = platform.lockFile(file);
+  } catch (error) {
+    throw new SteepError('FAILED', `cannot lock ${file}: ${messageOf(error)}`, { cause: error });
+  }
+  if (lock === 'held') {
+    const pid = readFileSync(file, 'utf8').trim();
+    throw new SteepError('CONFLICT', `another daemon uses state_dir ${dir}${pid === '' ? '' : `: pid ${pid}`}`, {
+      hint: 'one daemon a state_dir: stop that one, or give this one its own state_dir',
+    });
+  }
+  // In place, not renamed: the lock is on this very file.
+  writeFileSync(file, `${process.pid}\n`);
+  const { release } = lock;
+  return { [Symbol.dispose]: release };
+}
+
+/** Writes the PID file where the platform keeps them, else into `state_dir`; removed when disposed. */
+export function writePidFile(
+  options: { nodeId: string; stateDir: string; scope: 'system' | 'user' },
+  platform: Platform,
+  env: Env,
+): Disposable & { file: string } {
+  const runtime = platform.runtimeDirs(env)[options.scope];
+  const fallback = path.join(options.stateDir, 'daemon.pid');
+  const file = runtime === undefined ? fallback : (tryPidFile(runtime, options.nodeId) ?? fallback);
+  if (file === fallback) writeFileAtomic(fallback, `${process.pid}\n`, 0o644);
+  return { file, [Symbol.dispose]: () => rmSync(file, { force: true }) };
+}
+
+/** Undefined where this user has no rights to the runtime folder: that is no reason not to run. */
+function tryPidFile(folder: string, nodeId: string): string | undefined {
+  const file = path.join(folder, `${nodeId}.pid`);
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o755 });
+    writeFileAtomic(file, `${process.pid}\n`, 0o644);
+    return file;
+  } catch {
+    return undefined;
+  }
+}

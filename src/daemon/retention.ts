@@ -1,0 +1,40 @@
+/** Removes audit rows that are older than `audit.retention`, a batch at a time, so that writers never wait long. */
+import type { Config } from '../config/schema.ts';
+import { type DaemonEvent, pruneBatch } from '../db/audit-log.ts';
+import type { Database } from '../db/database.ts';
+import { SteepError } from '../lib/errors.ts';
+import type { Logger } from '../lib/log.ts';
+import { startLoop } from './loop.ts';
+
+const BATCH = 10_000;
+/** The wait after a start or a run that PostgreSQL's absence prevented. */
+const SOON_MS = 10_000;
+
+interface RetentionOptions {
+  config: () => Config;
+  database: Database;
+  log: Logger;
+  audit: (event: DaemonEvent) => void;
+}
+
+export function startRetention({ config, database, log, audit }: RetentionOptions): AsyncDisposable {
+  let done = false;
+  const prune = async (): Promise<void> => {
+    const { retention } = config().audit;
+    done = database.state.kind === 'connected';
+    if (retention === 0 || !done) return;
+    let total = 0;
+    try {
+      for (let deleted = BATCH; deleted > 0 && database.state.kind === 'connected'; total += deleted)
+        deleted = await pruneBatch(database, retention, BATCH);
+    } catch (error) {
+      done = false;
+      log.warn('pruning the audit trail was interrupted', { error: SteepError.from(error).message });
+    }
+    if (total === 0) return;
+    log.info('pruned the audit trail', { rows: total });
+    const new_value = { rows: total, older_than_seconds: retention / 1000 };
+    audit({ action: 'audit.pruned', target_type: 'daemon', target_id: config().node_id, new_value });
+  };
+  return startLoop(prune, () => (done ? config().audit.prune_interval : SOON_MS));
+}

@@ -1,0 +1,192 @@
+/**
+ * Keeps a connection to PostgreSQL for ever.
+ *
+ *   connecting ──► connected ──► away ──► connected …
+ *        └────────► away ────────┘
+ *
+ * `connecting` is only the first attempt. One session is the watch: it holds the advisory lock that makes us the
+ * one daemon of this database, and is probed every 500 ms. When it closes, when two probes in a row stay
+ * unanswered, or when a statement shows that the server cannot be used any more, PostgreSQL is away: every
+ * session is dropped and attempts begin, at a pace that depends on the reason. Statements run on a pool of their
+ * own, and fail at once with NOT_CONNECTED while the server is away.
+ */
+import { Backoff } from '../lib/backoff.ts';
+import { SteepError } from '../lib/errors.ts';
+import { sleep } from '../lib/sleep.ts';
+import { type Away, type AwayReason, awayFrom, fromPostgres, hintFor, lossFrom } from './errors.ts';
+import { Pool } from './pool.ts';
+import { inspect, takeDatabase } from './server.ts';
+import { Session, type Sql } from './session.ts';
+import { describeTarget, type Target } from './target.ts';
+import { watch } from './watch.ts';
+
+export type DatabaseState =
+  | { kind: 'connecting'; since: Date }
+  | { kind: 'connected'; since: Date; version: string; latencyMs: number }
+  | ({ kind: 'away'; since: Date } & Away);
+
+/** Told of each change of state (`latencyMs` alone is none), with the state before. Must not throw. */
+export type StateListener = (state: DatabaseState, before: DatabaseState) => void;
+
+export interface DatabaseOptions {
+  target: Target;
+  poolMax: number;
+}
+
+/** First and longest wait before the next attempt, in milliseconds. */
+const pace: Record<AwayReason, { first: number; most: number }> = {
+  unreachable: { first: 100, most: 800 },
+  starting: { first: 100, most: 800 },
+  full: { first: 100, most: 800 },
+  held: { first: 500, most: 500 },
+  refused: { first: 100, most: 30_000 },
+  tls: { first: 5000, most: 5000 },
+  no_database: { first: 5000, most: 5000 },
+  no_rights: { first: 5000, most: 5000 },
+  no_extension: { first: 5000, most: 5000 },
+  schema_too_old: { first: 5000, most: 5000 },
+  schema_too_new: { first: 5000, most: 5000 },
+  read_only: { first: 5000, most: 5000 },
+  too_old: { first: 60_000, most: 60_000 },
+};
+
+interface Connection {
+  watched: Session;
+  pool: Pool;
+  version: string;
+  latencyMs: number;
+  lost: PromiseWithResolvers<Away>;
+}
+
+export class Database {
+  readonly target: Target;
+  private readonly options: DatabaseOptions;
+  private readonly stopping = new AbortController();
+  private current: DatabaseState = { kind: 'connecting', since: new Date() };
+  private readonly listeners: StateListener[] = [];
+  private connection: Connection | undefined;
+  private loop: Promise<void> | undefined;
+
+  constructor(options: DatabaseOptions) {
+    this.options = options;
+    this.target = options.target;
+  }
+
+  get state(): DatabaseState {
+    return this.current;
+  }
+
+  subscribe(listener: StateListener): void {
+    this.listeners.push(listener);
+  }
+
+  /** Starts to connect, and goes on until `close`. */
+  start(): void {
+    this.loop ??= this.keepConnected();
+  }
+
+  /**
+   * Runs one statement. Throws NOT_CONNECTED while PostgreSQL is away, TIMEOUT after `statement_timeout`,
+   * CONFLICT, INVALID_REQUEST or FAILED for what the server refuses.
+   */
+  async query<T>(run: (sql: Sql) => PromiseLike<T>): Promise<T> {
+    const { connection, target } = this;
+    if (!connection) throw new SteepError('NOT_CONNECTED', this.whyAway(), { hint: this.hint() });
+    try {
+      return await connection.pool.query(run);
+    } catch (error) {
+      const loss = lossFrom(error, target);
+      if (loss) connection.lost.resolve(loss);
+      throw fromPostgres(error, target);
+    }
+  }
+
+  private whyAway(): string {
+    const where = `PostgreSQL at ${describeTarget(this.target)}`;
+    return this.current.kind === 'away' ? `${where}: ${this.current.message}` : `${where} is not connected yet`;
+  }
+
+  private hint(): string {
+    return this.current.kind === 'away' ? this.current.hint : hintFor('starting', this.target);
+  }
+
+  /** Ends the attempts and the sessions. A server that hangs is not waited for longer than a second. */
+  async close(): Promise<void> {
+    this.stopping.abort();
+    await this.loop;
+  }
+
+  private async keepConnected(): Promise<void> {
+    const { signal } = this.stopping;
+    const stopped = new Promise<undefined>((resolve) => {
+      signal.addEventListener('abort', () => resolve(undefined));
+    });
+    const backoff = new Backoff();
+    while (!signal.aborted) {
+      const attempt = await Promise.race([this.connect(), stopped]);
+      if (attempt === undefined) return;
+      const connected = !('reason' in attempt);
+      const away = connected ? await this.stayConnected(attempt, stopped) : attempt;
+      if (away === undefined) return;
+      if (connected || this.current.kind !== 'away' || this.current.reason !== away.reason) backoff.reset();
+      this.setState({ kind: 'away', since: new Date(), ...away });
+      const { first, most } = pace[away.reason];
+      await sleep(backoff.next(first, most), signal);
+    }
+  }
+
+  private async connect(): Promise<Connection | Away> {
+    const { target } = this;
+    const lost = Promise.withResolvers<Away>();
+    const closed = awayFrom(Object.assign(new Error(), { code: 'ECONNRESET' }), target);
+    let session: Session | undefined;
+    try {
+      session = await Session.open(target, { onClose: () => lost.resolve(closed) });
+      const server = await inspect(session, target);
+      if ('reason' in server) {
+        await session.close();
+        return server;
+      }
+      const began = performance.now();
+      const holder = await takeDatabase(session);
+      const latencyMs = performance.now() - began;
+      if (this.stopping.signal.aborted) throw new SteepError('NOT_CONNECTED', 'stopping');
+      if (holder === undefined)
+        return { watched: session, pool: new Pool(target, this.options.poolMax), version: server.version, latencyMs, lost };
+      await session.close();
+      const message = `database ${describeTarget(target)} is held by ${holder}`;
+      return { reason: 'held', message, hint: hintFor('held', target) };
+    } catch (error) {
+      session?.destroy();
+      return awayFrom(error, target);
+    }
+  }
+
+  /** Connected until this returns, with the reason of the loss; undefined when `close` ended it. */
+  private async stayConnected(connection: Connection, stopped: Promise<undefined>): Promise<Away | undefined> {
+    const { watched, pool, version, latencyMs, lost } = connection;
+    const state: DatabaseState = { kind: 'connected', since: new Date(), version, latencyMs };
+    const probing = watch(watched, this.target, (ms) => (state.latencyMs = ms));
+    this.connection = connection;
+    this.setState(state);
+    const away = await Promise.race([lost.promise, probing.lost, stopped]);
+    this.connection = undefined;
+    probing.stop();
+    if (away) {
+      watched.destroy();
+      await pool.close(true);
+    } else {
+      await Promise.all([watched.close(), pool.close()]);
+    }
+    return away;
+  }
+
+  /** A failed attempt for the same reason as before is no change, and keeps the time since when it is so. */
+  private setState(state: DatabaseState): void {
+    const before = this.current;
+    const same = state.kind === 'away' && before.kind === 'away' && state.reason === before.reason && state.message === before.message;
+    if (same) return;
+    this.current = state;
+    for (const listener of this.listeners) listener(state, before);
+  }
+}

@@ -1,0 +1,146 @@
+/**
+ * One connection to PostgreSQL: a porsager client of exactly one socket that we opened ourselves.
+ *
+ * That client has faults when a connection dies and is used again (uncaught exceptions out of a timer, a
+ * stalled reconnect, the old error given to the next query: its issues 1066, 1154, 1208). So nothing here is
+ * ever used again: a session whose socket closed is dead, its socket factory answers once, the password is
+ * known before the client starts, and there are no `begin` or `reserve`: each job is one statement.
+ */
+import postgres from 'postgres';
+import { SteepError } from '../lib/errors.ts';
+import { passwordFrom } from './password.ts';
+import { openSocket, type OpenedSocket } from './socket.ts';
+import type { Target } from './target.ts';
+
+export type Sql = postgres.Sql;
+
+export interface SessionOptions {
+  /** Called once, when the connection ended for any reason. */
+  onClose?: (() => void) | undefined;
+  onNotify?: ((channel: string, payload: string) => void) | undefined;
+}
+
+/** The wait beyond `statement_timeout` before a server that answers nothing is given up. */
+const GRACE_MS = 1000;
+
+export class Session {
+  private readonly target: Target;
+  private readonly sql: Sql;
+  private readonly socket: OpenedSocket['socket'];
+  private ended = false;
+
+  private constructor(target: Target, opened: OpenedSocket, password: string | undefined, options: SessionOptions) {
+    this.target = target;
+    this.socket = opened.socket;
+    this.socket.once('close', () => {
+      this.ended = true;
+      options.onClose?.();
+    });
+    let handedOut = false;
+    const clientOptions: postgres.Options<Record<string, never>> & { socket: () => OpenedSocket['socket'] } = {
+      host: target.host,
+      port: target.port,
+      database: target.database,
+      user: target.user,
+      pass: password ?? '',
+      socket: () => {
+        if (handedOut) throw Object.assign(new Error('the server closed the connection'), { code: 'ECONNRESET' });
+        handedOut = true;
+        return opened.socket;
+      },
+      max: 1,
+      ssl: false,
+      fetch_types: false,
+      connect_timeout: 0,
+      idle_timeout: 0,
+      max_lifetime: null,
+      onnotice: () => {},
+      connection: {
+        application_name: target.applicationName,
+        statement_timeout: target.statementTimeout,
+        // A server must notice within seconds that our host vanished: its session holds the database's lock.
+        tcp_keepalives_idle: 5,
+        tcp_keepalives_interval: 2,
+        tcp_keepalives_count: 3,
+      },
+    };
+    if (options.onNotify) Object.assign(clientOptions, { onnotify: options.onNotify });
+    this.sql = postgres(clientOptions);
+  }
+
+  /**
+   * Connects and authenticates within `connectTimeout`; the password command has its own limit before that.
+   * Throws what openSocket and passwordFrom throw, PostgreSQL's own errors (with SQLSTATE), or TIMEOUT.
+   */
+  static async open(target: Target, options: SessionOptions = {}): Promise<Session> {
+    const password = target.passwordCommand ? await passwordFrom(target.passwordCommand) : target.password;
+    try {
+      return await Session.attempt(target, password, options);
+    } catch (error) {
+      // libpq's `prefer`: a server that refuses us over TLS may have a rule for plain connections.
+      const refusedByRule = error instanceof postgres.PostgresError && error.code === '28000';
+      if (!(refusedByRule && target.sslmode === 'prefer' && !target.host.startsWith('/'))) throw error;
+      return await Session.attempt({ ...target, sslmode: 'disable' }, password, options);
+    }
+  }
+
+  private static async attempt(target: Target, password: string | undefined, options: SessionOptions): Promise<Session> {
+    const deadline = new AbortController();
+    const timer = setTimeout(() => deadline.abort(timedOut(target)), target.connectTimeout);
+    try {
+      const opened = await openSocket(target, deadline.signal);
+      const hooks: SessionOptions = { ...options, onClose: undefined };
+      const session = new Session(target, opened, password, hooks);
+      deadline.signal.addEventListener('abort', () => session.destroy());
+      await session.sql.unsafe('select 1').catch((error: unknown) => {
+        session.destroy();
+        throw deadline.signal.aborted ? timedOut(target) : error;
+      });
+      if (session.ended) throw Object.assign(new Error('the server closed the connection'), { code: 'ECONNRESET' });
+      // Only a session that once worked reports its end.
+      if (options.onClose) session.socket.once('close', options.onClose);
+      return session;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  get closed(): boolean {
+    return this.ended;
+  }
+
+  /** Runs one statement. Throws what the server says, NOT_CONNECTED when the connection is gone, TIMEOUT. */
+  async query<T>(run: (sql: Sql) => PromiseLike<T>, timeout = this.target.statementTimeout + GRACE_MS): Promise<T> {
+    if (this.ended) throw new SteepError('NOT_CONNECTED', 'the connection to PostgreSQL is closed');
+    const { promise: expired, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(() => {
+      this.destroy();
+      reject(new SteepError('TIMEOUT', `PostgreSQL did not answer within ${timeout} ms`));
+    }, timeout);
+    try {
+      return await Promise.race([run(this.sql), expired]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Says goodbye to the server, and does not wait longer than a second for it. */
+  async close(): Promise<void> {
+    if (!this.ended) await this.sql.end({ timeout: 1 });
+    this.destroy();
+  }
+
+  /** Drops the connection at once: a hung server answers no goodbye. */
+  destroy(): void {
+    this.ended = true;
+    this.socket.destroy();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+function timedOut(target: Target): SteepError {
+  return new SteepError('TIMEOUT', `PostgreSQL did not answer within ${target.connectTimeout} ms`);
+}
