@@ -38,13 +38,22 @@ const LIBPQ: Record<string, string> = {
   'postgresql.sslkey': 'PGSSLKEY',
 };
 
+export function isLibpqVariable(variable: string): boolean {
+  return variable.startsWith('PG');
+}
+
 /** `grpc.tls.cert_file` as STEEP_REPL_GRPC_TLS_CERT_FILE. */
 export function ownVariable(path: string[]): string {
   return `STEEP_REPL_${path.join('_').toUpperCase()}`;
 }
 
+export interface Keys {
+  fields: Field[];
+  sections: Section[];
+}
+
 /** All keys and sections in the order of the schema; the root is the section ''. */
-export function describeSchema(): { fields: Field[]; sections: Section[] } {
+export function describeSchema(): Keys {
   const fields: Field[] = [];
   const sections: Section[] = [];
   visit(schema, []);
@@ -64,6 +73,11 @@ export function describeSchema(): { fields: Field[]; sections: Section[] } {
       for (const [name, child] of Object.entries(inner.shape)) visit(child, [...path, name]);
     }
   }
+}
+
+/** The field that a path leads to or, for an item of a list, into. */
+export function fieldAt(fields: readonly Field[], path: readonly string[]): Field | undefined {
+  return fields.find((field) => field.path.every((name, i) => name === path[i]));
 }
 
 /** Takes defaults and `optional` off a type. */

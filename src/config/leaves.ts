@@ -11,6 +11,8 @@ export interface Leaf {
   kind: 'text' | 'integer' | 'choice' | 'flag' | 'duration' | 'path' | 'list' | 'mode' | 'command';
   /** Completes "… is not": `a whole number from 1 to 100`. */
   allowed: string;
+  /** For a list: what each item has to be. */
+  item?: string;
   /** The default in words, where it depends on the machine or on other keys (`complete.ts` fills it in). */
   derived?: string;
   /** A path's value that is a word and no path. */
@@ -112,10 +114,8 @@ export function filePath(keyword?: string) {
 /** Several values of one kind; in an environment variable separated by commas. */
 export function listOf<Item extends z.ZodType<string, string>>(item: Item, min = 0) {
   const each = leaves.get(item)?.allowed ?? '';
-  return z
-    .array(item)
-    .min(min)
-    .register(leaves, { kind: 'list', allowed: `a list (${min > 0 ? 'not empty; ' : ''}each ${each})` });
+  const allowed = min === 0 ? 'a list' : 'a list that is not empty';
+  return z.array(item).min(min).register(leaves, { kind: 'list', allowed, item: each });
 }
 
 const MODE_PATTERN = /^(0o?)?[67][0-7]0$/;
