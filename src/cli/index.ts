@@ -13,8 +13,12 @@ interface Entry {
 }
 
 /** Every command, by its words; the order is that of the help. */
-export const commands: Record<string, Entry> = {
+const commands: Record<string, Entry> = {
   run: { about: 'Run the daemon in the foreground', load: () => import('./run.ts') },
+  'init-extension': {
+    about: 'Install or upgrade the extension steep_repl in PostgreSQL',
+    load: () => import('./init-extension.ts'),
+  },
   version: { about: 'Print the version', load: () => import('./version.ts') },
 };
 

@@ -9,7 +9,7 @@ import type { Outbox } from './outbox.ts';
 
 export interface AuditTrail extends AsyncDisposable {
   /** Never throws: what cannot be kept on disk is logged, and written if PostgreSQL comes back in this run. */
-  add(event: DaemonEvent, occurredAt?: Date): void;
+  readonly add: (event: DaemonEvent, occurredAt?: Date) => void;
   /** Writes what is owed, and gives up waiting after `timeout` milliseconds. */
   flush(timeout: number): Promise<void>;
 }
@@ -32,7 +32,11 @@ export function startAuditTrail({ outbox, database, log }: AuditTrailOptions): A
       // One event that PostgreSQL will never take must not hold up the others for ever.
       const [event] = events;
       if (events.length > 1) for (const single of events) await store([single]);
-      else log.error('PostgreSQL refuses this audit event; it stands only here', { event, error: error.message });
+      else
+        log.error('PostgreSQL refuses this audit event; it stands only here', {
+          event,
+          error: error.message,
+        });
     }
   };
   const drain = async (): Promise<void> => {
@@ -41,7 +45,11 @@ export function startAuditTrail({ outbox, database, log }: AuditTrailOptions): A
       await outbox.drain(store);
     } catch (thrown) {
       const error = SteepError.from(thrown);
-      if (error.code !== 'NOT_CONNECTED') log.warn('the audit trail could not be written; it is kept', { error: error.message, events: outbox.size });
+      if (error.code !== 'NOT_CONNECTED')
+        log.warn('the audit trail could not be written; it is kept', {
+          error: error.message,
+          events: outbox.size,
+        });
     }
   };
   const loop = startLoop(drain, () => RETRY_MS);
@@ -53,7 +61,10 @@ export function startAuditTrail({ outbox, database, log }: AuditTrailOptions): A
       try {
         outbox.add(event, occurredAt);
       } catch (error) {
-        log.error('an audit event could not be written to state_dir', { event, error: SteepError.from(error).message });
+        log.error('an audit event could not be written to state_dir', {
+          event,
+          error: SteepError.from(error).message,
+        });
       }
       loop.wake();
     },

@@ -45,7 +45,14 @@ const LAST_WORDS_MS = 2000;
  * Starts a daemon; resolves when it is ready, whatever the state of PostgreSQL. Throws CONFLICT when another
  * daemon has the `state_dir`, FAILED or PERMISSION_DENIED when that folder cannot be used.
  */
-export async function startDaemon({ loaded, load, log, platform, env, version }: DaemonOptions): Promise<Daemon> {
+export async function startDaemon({
+  loaded,
+  load,
+  log,
+  platform,
+  env,
+  version,
+}: DaemonOptions): Promise<Daemon> {
   const startedAt = new Date();
   let { config } = loaded;
   const { node_id: nodeId, state_dir: stateDir } = config;
@@ -81,9 +88,13 @@ export async function startDaemon({ loaded, load, log, platform, env, version }:
   database.subscribe((state) => {
     if (state.kind === 'connected') ownNode.wake();
   });
-  stack.use(startRetention({ config: () => config, database, log: log.component('audit'), audit: trail.add }));
+  stack.use(
+    startRetention({ config: () => config, database, log: log.component('audit'), audit: trail.add }),
+  );
   database.start();
-  log.component('daemon').info('ready', { version, node_id: nodeId, pid: process.pid, config: loaded.file, state_dir: stateDir });
+  log
+    .component('daemon')
+    .info('ready', { version, node_id: nodeId, pid: process.pid, config: loaded.file, state_dir: stateDir });
 
   const running = stack.move();
   return {

@@ -17,7 +17,9 @@ export function prepareStateDir(dir: string, platform: Platform): void {
   }
   const reason = platform.writableByOthers(dir);
   if (reason !== undefined)
-    throw new SteepError('PERMISSION_DENIED', `state_dir ${dir} can be written by others: ${reason}`, { hint: `chmod 700 ${dir}` });
+    throw new SteepError('PERMISSION_DENIED', `state_dir ${dir} can be written by others: ${reason}`, {
+      hint: `chmod 700 ${dir}`,
+    });
 }
 
 /**
@@ -34,9 +36,13 @@ export function lockInstance(dir: string, platform: Platform): Disposable {
   }
   if (lock === 'held') {
     const pid = readFileSync(file, 'utf8').trim();
-    throw new SteepError('CONFLICT', `another daemon uses state_dir ${dir}${pid === '' ? '' : `: pid ${pid}`}`, {
-      hint: 'one daemon a state_dir: stop that one, or give this one its own state_dir',
-    });
+    throw new SteepError(
+      'CONFLICT',
+      `another daemon uses state_dir ${dir}${pid === '' ? '' : `: pid ${pid}`}`,
+      {
+        hint: 'one daemon a state_dir: stop that one, or give this one its own state_dir',
+      },
+    );
   }
   // In place, not renamed: the lock is on this very file.
   writeFileSync(file, `${process.pid}\n`);

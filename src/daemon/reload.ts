@@ -25,7 +25,9 @@ export function mergeReloaded(running: Config, fresh: Config): Reloaded {
 function changedKeys(before: unknown, after: unknown, prefix = ''): string[] {
   if (!isSection(before) || !isSection(after)) return Bun.deepEquals(before, after) ? [] : [prefix];
   const keys = new Set([...Object.keys(before), ...Object.keys(after)]);
-  return [...keys].flatMap((key) => changedKeys(before[key], after[key], prefix === '' ? key : `${prefix}.${key}`));
+  return [...keys].flatMap((key) =>
+    changedKeys(before[key], after[key], prefix === '' ? key : `${prefix}.${key}`),
+  );
 }
 
 function isSection(value: unknown): value is Record<string, unknown> {

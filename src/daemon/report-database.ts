@@ -4,7 +4,12 @@ import type { Database } from '../db/database.ts';
 import { describeTarget } from '../db/target.ts';
 import type { Logger } from '../lib/log.ts';
 
-export function reportDatabase(database: Database, log: Logger, audit: (event: DaemonEvent) => void, nodeId: string): void {
+export function reportDatabase(
+  database: Database,
+  log: Logger,
+  audit: (event: DaemonEvent) => void,
+  nodeId: string,
+): void {
   const server = describeTarget(database.target);
   let lostAt: Date | undefined;
   database.subscribe((state, before) => {
@@ -13,14 +18,31 @@ export function reportDatabase(database: Database, log: Logger, audit: (event: D
       log.info('connected to PostgreSQL', fields);
       if (lostAt === undefined) return;
       const away_seconds = (state.since.getTime() - lostAt.getTime()) / 1000;
-      audit({ action: 'postgresql.restored', target_type: 'daemon', target_id: nodeId, new_value: { server, away_seconds } });
+      audit({
+        action: 'postgresql.restored',
+        target_type: 'daemon',
+        target_id: nodeId,
+        new_value: { server, away_seconds },
+      });
       lostAt = undefined;
     } else if (state.kind === 'away') {
       const { reason, message, hint } = state;
-      log.warn(before.kind === 'connected' ? 'lost PostgreSQL' : 'PostgreSQL cannot be used', { server, reason, error: message, hint });
+      log.warn(before.kind === 'connected' ? 'lost PostgreSQL' : 'PostgreSQL cannot be used', {
+        server,
+        reason,
+        error: message,
+        hint,
+      });
       if (before.kind !== 'connected') return;
       lostAt = state.since;
-      audit({ action: 'postgresql.lost', target_type: 'daemon', target_id: nodeId, new_value: { server, reason }, success: false, error_message: message });
+      audit({
+        action: 'postgresql.lost',
+        target_type: 'daemon',
+        target_id: nodeId,
+        new_value: { server, reason },
+        success: false,
+        error_message: message,
+      });
     }
   });
 }

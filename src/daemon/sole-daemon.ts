@@ -20,7 +20,10 @@ export function requireSoleDaemon(database: Database, giveUp: (error: SteepError
     }
     const { message, hint } = state;
     const ours = message.includes(`by ${database.target.applicationName} `);
-    timer ??= setTimeout(() => giveUp(new SteepError('CONFLICT', message, { hint })), ours ? OWN_NAME_GRACE_MS : GRACE_MS);
+    timer ??= setTimeout(
+      () => giveUp(new SteepError('CONFLICT', message, { hint })),
+      ours ? OWN_NAME_GRACE_MS : GRACE_MS,
+    );
   });
   return { [Symbol.dispose]: () => clearTimeout(timer) };
 }

@@ -103,7 +103,9 @@ export class Database {
 
   private whyAway(): string {
     const where = `PostgreSQL at ${describeTarget(this.target)}`;
-    return this.current.kind === 'away' ? `${where}: ${this.current.message}` : `${where} is not connected yet`;
+    return this.current.kind === 'away'
+      ? `${where}: ${this.current.message}`
+      : `${where} is not connected yet`;
   }
 
   private hint(): string {
@@ -152,7 +154,13 @@ export class Database {
       const latencyMs = performance.now() - began;
       if (this.stopping.signal.aborted) throw new SteepError('NOT_CONNECTED', 'stopping');
       if (holder === undefined)
-        return { watched: session, pool: new Pool(target, this.options.poolMax), version: server.version, latencyMs, lost };
+        return {
+          watched: session,
+          pool: new Pool(target, this.options.poolMax),
+          version: server.version,
+          latencyMs,
+          lost,
+        };
       await session.close();
       const message = `database ${describeTarget(target)} is held by ${holder}`;
       return { reason: 'held', message, hint: hintFor('held', target) };
@@ -163,7 +171,10 @@ export class Database {
   }
 
   /** Connected until this returns, with the reason of the loss; undefined when `close` ended it. */
-  private async stayConnected(connection: Connection, stopped: Promise<undefined>): Promise<Away | undefined> {
+  private async stayConnected(
+    connection: Connection,
+    stopped: Promise<undefined>,
+  ): Promise<Away | undefined> {
     const { watched, pool, version, latencyMs, lost } = connection;
     const state: DatabaseState = { kind: 'connected', since: new Date(), version, latencyMs };
     const probing = watch(watched, this.target, (ms) => (state.latencyMs = ms));
@@ -181,12 +192,19 @@ export class Database {
     return away;
   }
 
-  /** A failed attempt for the same reason as before is no change, and keeps the time since when it is so. */
+  /**
+   * Failed attempts of one kind are one state, since the first of them: only its words are brought up to date.
+   * Those of a server that nobody reaches vary (closed, refused, no answer) and say no more than that.
+   */
   private setState(state: DatabaseState): void {
     const before = this.current;
-    const same = state.kind === 'away' && before.kind === 'away' && state.reason === before.reason && state.message === before.message;
-    if (same) return;
-    this.current = state;
+    if (state.kind === 'away' && before.kind === 'away' && state.reason === before.reason) {
+      const told = state.reason === 'unreachable' || state.message === before.message;
+      this.current = told ? { ...state, since: before.since } : state;
+      if (told) return;
+    } else {
+      this.current = state;
+    }
     for (const listener of this.listeners) listener(state, before);
   }
 }

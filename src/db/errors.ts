@@ -128,7 +128,8 @@ const codeBySqlStateClass: Record<string, ErrorCode> = {
 export function fromPostgres(error: unknown, target: Target): SteepError {
   if (error instanceof SteepError) return error;
   if (error instanceof postgres.PostgresError) {
-    const code = error.code === '57014' ? 'TIMEOUT' : (codeBySqlStateClass[error.code.slice(0, 2)] ?? 'FAILED');
+    const code =
+      error.code === '57014' ? 'TIMEOUT' : (codeBySqlStateClass[error.code.slice(0, 2)] ?? 'FAILED');
     const reason = bySqlState[error.code];
     const hint = error.hint ?? (reason === undefined ? undefined : hintFor(reason, target));
     return new SteepError(code, error.message, { cause: error, ...(hint === undefined ? {} : { hint }) });

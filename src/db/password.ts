@@ -23,11 +23,17 @@ export async function passwordFrom(command: string[]): Promise<string> {
   delete env['PGPASSWORD'];
   return await new Promise<string>((resolve, reject) => {
     // In a process group of its own, so that the limit ends its children too.
-    const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'ignore'], detached: true, windowsHide: true });
+    const child = spawn(program, args, {
+      env,
+      stdio: ['ignore', 'pipe', 'ignore'],
+      detached: true,
+      windowsHide: true,
+    });
     let output = Buffer.alloc(0);
     const end = (): void => {
       try {
-        if (child.pid !== undefined) process.kill(process.platform === 'win32' ? child.pid : -child.pid, 'SIGKILL');
+        if (child.pid !== undefined)
+          process.kill(process.platform === 'win32' ? child.pid : -child.pid, 'SIGKILL');
       } catch {
         // It ended by itself.
       }

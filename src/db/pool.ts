@@ -43,7 +43,12 @@ export class Pool {
     this.waiting.push(waiter);
     const timer = setTimeout(() => {
       this.waiting.splice(this.waiting.indexOf(waiter), 1);
-      reject(new SteepError('TIMEOUT', `no free connection to PostgreSQL within ${this.target.statementTimeout} ms`));
+      reject(
+        new SteepError(
+          'TIMEOUT',
+          `no free connection to PostgreSQL within ${this.target.statementTimeout} ms`,
+        ),
+      );
     }, this.target.statementTimeout);
     return await promise.finally(() => clearTimeout(timer));
   }

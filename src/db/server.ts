@@ -13,27 +13,41 @@ const LOCK = { key: 0x73746570, daemon: 1 };
 export async function inspect(session: Session, target: Target): Promise<{ version: string } | Away> {
   // Understood by every server since 9.1: nothing else may be asked before the version is known.
   const [server] = await session.query(
-    (sql) => sql<{ number: number; version: string; recovering: boolean; readOnly: boolean; schema: boolean }[]>`
+    (sql) => sql<
+      { number: number; version: string; recovering: boolean; readOnly: boolean; schema: boolean }[]
+    >`
       SELECT current_setting('server_version_num')::int AS number,
              split_part(current_setting('server_version'), ' ', 1) AS version,
              pg_catalog.pg_is_in_recovery() AS recovering,
              current_setting('default_transaction_read_only')::bool AS "readOnly",
              EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'steep_repl') AS schema`,
   );
-  const away = (reason: Away['reason'], message: string): Away => ({ reason, message, hint: hintFor(reason, target) });
+  const away = (reason: Away['reason'], message: string): Away => ({
+    reason,
+    message,
+    hint: hintFor(reason, target),
+  });
   if (!server) return away('unreachable', 'the server answered nothing');
   const { number, version } = server;
   if (number < MINIMUM) return away('too_old', `PostgreSQL 18 or later is required (server: ${version})`);
   if (server.recovering) return away('read_only', 'the server is a standby: it takes no writes');
-  if (server.readOnly) return away('read_only', 'default_transaction_read_only is on: the server takes no writes');
-  if (!server.schema) return away('no_extension', `extension steep_repl is not installed in database ${target.database}`);
+  if (server.readOnly)
+    return away('read_only', 'default_transaction_read_only is on: the server takes no writes');
+  if (!server.schema)
+    return away('no_extension', `extension steep_repl is not installed in database ${target.database}`);
   const installed = await installedVersion(session);
   if (installed === undefined) return away('no_rights', `role ${target.user} may not use schema steep_repl`);
   const order = compareVersions(installed, schemaVersion);
   if (order > 0)
-    return away('schema_too_new', `extension steep_repl is ${installed}; this program knows up to ${schemaVersion}`);
+    return away(
+      'schema_too_new',
+      `extension steep_repl is ${installed}; this program knows up to ${schemaVersion}`,
+    );
   if (order < 0)
-    return away('schema_too_old', `extension steep_repl is ${installed}; this program needs ${schemaVersion}`);
+    return away(
+      'schema_too_old',
+      `extension steep_repl is ${installed}; this program needs ${schemaVersion}`,
+    );
   return { version };
 }
 
@@ -46,14 +60,17 @@ async function installedVersion(session: Session): Promise<string | undefined> {
          AS usable`,
   );
   if (!rights?.usable) return undefined;
-  const [row] = await session.query((sql) => sql<{ version: string }[]>`SELECT steep_repl.version() AS version`);
+  const [row] = await session.query(
+    (sql) => sql<{ version: string }[]>`SELECT steep_repl.version() AS version`,
+  );
   return row?.version;
 }
 
 /** Takes the database for this session's life: undefined, or who holds it already. */
 export async function takeDatabase(session: Session): Promise<string | undefined> {
   const [lock] = await session.query(
-    (sql) => sql<{ taken: boolean }[]>`SELECT pg_try_advisory_lock(${LOCK.key}::int, ${LOCK.daemon}::int) AS taken`,
+    (sql) =>
+      sql<{ taken: boolean }[]>`SELECT pg_try_advisory_lock(${LOCK.key}::int, ${LOCK.daemon}::int) AS taken`,
   );
   if (lock?.taken) return undefined;
   const [holder] = await session.query(

@@ -29,7 +29,12 @@ export class Session {
   private readonly socket: OpenedSocket['socket'];
   private ended = false;
 
-  private constructor(target: Target, opened: OpenedSocket, password: string | undefined, options: SessionOptions) {
+  private constructor(
+    target: Target,
+    opened: OpenedSocket,
+    password: string | undefined,
+    options: SessionOptions,
+  ) {
     this.target = target;
     this.socket = opened.socket;
     this.socket.once('close', () => {
@@ -37,33 +42,35 @@ export class Session {
       options.onClose?.();
     });
     let handedOut = false;
-    const clientOptions: postgres.Options<Record<string, never>> & { socket: () => OpenedSocket['socket'] } = {
-      host: target.host,
-      port: target.port,
-      database: target.database,
-      user: target.user,
-      pass: password ?? '',
-      socket: () => {
-        if (handedOut) throw Object.assign(new Error('the server closed the connection'), { code: 'ECONNRESET' });
-        handedOut = true;
-        return opened.socket;
-      },
-      max: 1,
-      ssl: false,
-      fetch_types: false,
-      connect_timeout: 0,
-      idle_timeout: 0,
-      max_lifetime: null,
-      onnotice: () => {},
-      connection: {
-        application_name: target.applicationName,
-        statement_timeout: target.statementTimeout,
-        // A server must notice within seconds that our host vanished: its session holds the database's lock.
-        tcp_keepalives_idle: 5,
-        tcp_keepalives_interval: 2,
-        tcp_keepalives_count: 3,
-      },
-    };
+    const clientOptions: postgres.Options<Record<string, never>> & { socket: () => OpenedSocket['socket'] } =
+      {
+        host: target.host,
+        port: target.port,
+        database: target.database,
+        user: target.user,
+        pass: password ?? '',
+        socket: () => {
+          if (handedOut)
+            throw Object.assign(new Error('the server closed the connection'), { code: 'ECONNRESET' });
+          handedOut = true;
+          return opened.socket;
+        },
+        max: 1,
+        ssl: false,
+        fetch_types: false,
+        connect_timeout: 0,
+        idle_timeout: 0,
+        max_lifetime: null,
+        onnotice: () => {},
+        connection: {
+          application_name: target.applicationName,
+          statement_timeout: target.statementTimeout,
+          // A server must notice within seconds that our host vanished: its session holds the database's lock.
+          tcp_keepalives_idle: 5,
+          tcp_keepalives_interval: 2,
+          tcp_keepalives_count: 3,
+        },
+      };
     if (options.onNotify) Object.assign(clientOptions, { onnotify: options.onNotify });
     this.sql = postgres(clientOptions);
   }
@@ -84,7 +91,11 @@ export class Session {
     }
   }
 
-  private static async attempt(target: Target, password: string | undefined, options: SessionOptions): Promise<Session> {
+  private static async attempt(
+    target: Target,
+    password: string | undefined,
+    options: SessionOptions,
+  ): Promise<Session> {
     const deadline = new AbortController();
     const timer = setTimeout(() => deadline.abort(timedOut(target)), target.connectTimeout);
     try {
@@ -96,7 +107,8 @@ export class Session {
         session.destroy();
         throw deadline.signal.aborted ? timedOut(target) : error;
       });
-      if (session.ended) throw Object.assign(new Error('the server closed the connection'), { code: 'ECONNRESET' });
+      if (session.ended)
+        throw Object.assign(new Error('the server closed the connection'), { code: 'ECONNRESET' });
       // Only a session that once worked reports its end.
       if (options.onClose) session.socket.once('close', options.onClose);
       return session;
@@ -110,7 +122,10 @@ export class Session {
   }
 
   /** Runs one statement. Throws what the server says, NOT_CONNECTED when the connection is gone, TIMEOUT. */
-  async query<T>(run: (sql: Sql) => PromiseLike<T>, timeout = this.target.statementTimeout + GRACE_MS): Promise<T> {
+  async query<T>(
+    run: (sql: Sql) => PromiseLike<T>,
+    timeout = this.target.statementTimeout + GRACE_MS,
+  ): Promise<T> {
     if (this.ended) throw new SteepError('NOT_CONNECTED', 'the connection to PostgreSQL is closed');
     const { promise: expired, reject } = Promise.withResolvers<never>();
     const timer = setTimeout(() => {

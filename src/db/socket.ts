@@ -73,7 +73,8 @@ function settled(socket: net.Socket, event: string, signal: AbortSignal): Promis
       });
     const onEvent = (value: unknown): void => done(() => resolve(value));
     const onError = (error: Error): void => fail(error);
-    const onClose = (): void => fail(Object.assign(new Error('the server closed the connection'), { code: 'ECONNRESET' }));
+    const onClose = (): void =>
+      fail(Object.assign(new Error('the server closed the connection'), { code: 'ECONNRESET' }));
     const onAbort = (): void => fail(signal.reason);
     socket.once(event, onEvent);
     socket.once('error', onError);
@@ -94,7 +95,11 @@ async function firstByte(socket: net.Socket, signal: AbortSignal): Promise<strin
   return data.toString('latin1');
 }
 
-async function secured(socket: net.Socket, options: tls.ConnectionOptions, signal: AbortSignal): Promise<net.Socket> {
+async function secured(
+  socket: net.Socket,
+  options: tls.ConnectionOptions,
+  signal: AbortSignal,
+): Promise<net.Socket> {
   const encrypted = tls.connect({ ...options, socket });
   await settled(encrypted, 'secureConnect', signal);
   return encrypted;
@@ -112,21 +117,29 @@ function tlsOptions(target: Target): tls.ConnectionOptions {
   const certFile = fileOr(target.sslcert, 'postgresql.crt');
   const keyFile = fileOr(target.sslkey, 'postgresql.key');
   // As in libpq, a root certificate turns `require` into verify-ca.
-  const verify = target.sslmode.startsWith('verify-') || (target.sslmode === 'require' && rootFile !== undefined);
+  const verify =
+    target.sslmode.startsWith('verify-') || (target.sslmode === 'require' && rootFile !== undefined);
   if (verify && rootFile === undefined)
-    throw new SteepError('CONFIG_INVALID', `postgresql.sslmode ${target.sslmode} needs postgresql.sslrootcert`, {
-      hint: 'the file with the certificate of the CA that signed the server’s',
-    });
+    throw new SteepError(
+      'CONFIG_INVALID',
+      `postgresql.sslmode ${target.sslmode} needs postgresql.sslrootcert`,
+      {
+        hint: 'the file with the certificate of the CA that signed the server’s',
+      },
+    );
   const options: tls.ConnectionOptions = { rejectUnauthorized: verify, minVersion: 'TLSv1.2' };
   if (net.isIP(target.host) === 0) options.servername = target.host;
-  if (verify && rootFile !== 'system' && rootFile !== undefined) options.ca = readPem(rootFile, 'sslrootcert');
+  if (verify && rootFile !== 'system' && rootFile !== undefined)
+    options.ca = readPem(rootFile, 'sslrootcert');
   if (certFile !== undefined && keyFile !== undefined) {
     refuseUnsafeKey(keyFile);
     options.cert = readPem(certFile, 'sslcert');
     options.key = readPem(keyFile, 'sslkey');
   }
   options.checkServerIdentity = (_name, certificate) =>
-    target.sslmode === 'verify-full' || rootFile === 'system' ? tls.checkServerIdentity(target.host, certificate) : undefined;
+    target.sslmode === 'verify-full' || rootFile === 'system'
+      ? tls.checkServerIdentity(target.host, certificate)
+      : undefined;
   return options;
 }
 
@@ -134,19 +147,27 @@ function readPem(file: string, key: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    throw new SteepError('CONFIG_INVALID', `postgresql.${key}: cannot read ${file}: ${messageOf(error)}`, { cause: error });
+    throw new SteepError('CONFIG_INVALID', `postgresql.${key}: cannot read ${file}: ${messageOf(error)}`, {
+      cause: error,
+    });
   }
 }
 
 function refuseUnsafeKey(file: string): void {
   const reason = existsSync(file) ? thisPlatform().readableByOthers(file) : undefined;
   if (reason !== undefined)
-    throw new SteepError('CONFIG_INVALID', `postgresql.sslkey: ${file} can be read by others: ${reason}`, { hint: `chmod 600 ${file}` });
+    throw new SteepError('CONFIG_INVALID', `postgresql.sslkey: ${file} can be read by others: ${reason}`, {
+      hint: `chmod 600 ${file}`,
+    });
 }
 
 function tlsError(target: Target, error: unknown): SteepError {
-  return new SteepError('CANNOT_CONNECT', `TLS with ${target.host}:${target.port} failed: ${messageOf(error)}`, {
-    cause: error,
-    hint: `check postgresql.sslmode (${target.sslmode}) and sslrootcert against the server’s certificate`,
-  });
+  return new SteepError(
+    'CANNOT_CONNECT',
+    `TLS with ${target.host}:${target.port} failed: ${messageOf(error)}`,
+    {
+      cause: error,
+      hint: `check postgresql.sslmode (${target.sslmode}) and sslrootcert against the server’s certificate`,
+    },
+  );
 }

@@ -18,7 +18,7 @@ export interface OsUser {
 
 /** Held until `release` or the end of the process, however it ends. */
 export interface FileLock {
-  release(): void;
+  readonly release: () => void;
 }
 
 export interface Platform {
