@@ -44,17 +44,18 @@ const SYNTAX: Record<ErrorCode, string> = {
   BAD_COLLECTION_TYPE: 'the tag (!) does not fit its value',
   BAD_DIRECTIVE: 'a line that begins with % is no directive that YAML knows',
   BAD_DQ_ESCAPE: 'a backslash in double quotes begins no known escape; use single quotes',
-  BAD_INDENT: 'the indentation does not fit the lines above',
+  BAD_INDENT: 'the indentation does not fit the lines above, or a bracket there is not closed',
   BAD_PROP_ORDER: 'anchors (&) and tags (!) come after the dash or colon',
   BAD_SCALAR_START: 'text cannot begin with this character; put it in quotes',
-  BLOCK_AS_IMPLICIT_KEY: 'a key: value cannot follow another on one line; quote the text or begin a new line',
+  BLOCK_AS_IMPLICIT_KEY:
+    'a key: value cannot follow on the same line; quote the text, or mend the indentation of the next line',
   BLOCK_IN_FLOW: 'an indented block cannot stand inside [ ] or { }',
   DUPLICATE_KEY: 'a key is given twice',
   IMPOSSIBLE: 'this is no YAML',
   KEY_OVER_1024_CHARS: 'a key is longer than 1024 characters',
   MISSING_CHAR:
     'something is missing before this place: a closing quote or bracket, a comma, a colon or a space',
-  MULTILINE_IMPLICIT_KEY: 'a key must be on one line and end in a colon',
+  MULTILINE_IMPLICIT_KEY: 'a key must be on one line, with a colon and a space after it',
   MULTIPLE_ANCHORS: 'a value has two anchors (&)',
   MULTIPLE_DOCS: 'a second document begins (---); only one is allowed',
   MULTIPLE_TAGS: 'a value has two tags (!)',
@@ -92,7 +93,7 @@ export function parseConfigDocument(
       lineCounter: counter,
       prettyErrors: false,
       uniqueKeys: false,
-      logLevel: 'silent',
+      logLevel: 'error',
     });
   } catch (error) {
     // Nesting beyond the stack.

@@ -2,7 +2,6 @@
 import type { z } from 'zod';
 import { nearest } from '../lib/nearest.ts';
 import { type Field, fieldAt, type Keys } from './fields.ts';
-import { OWN_MESSAGE } from './leaves.ts';
 import { type Problem, showValue } from './problems.ts';
 import { valueAt } from './tree.ts';
 
@@ -35,7 +34,7 @@ function unknownKey(path: string[], { fields, sections }: Keys): Finding {
   if (/^pass(word|wd|phrase)?$|^pwd$|^secret$/i.test(name))
     return {
       ...finding,
-      message: 'a password does not belong into a file',
+      message: 'a password does not belong in a file',
       hint: 'use postgresql.password_command, or the variable PGPASSWORD',
     };
   if (fields.some(({ key }) => key === `${prefix}${name}`))
@@ -66,15 +65,16 @@ function wrongValue(field: Field, path: string[], tree: unknown, issue: z.core.$
   if (value === undefined) return { ...finding, message: 'is missing', hint: `give it ${allowed}` };
   if (value === null)
     return { ...finding, message: 'has no value', hint: `give it ${allowed}, or remove the line` };
-  if (issue.code === 'custom' && issue.params?.['ownMessage'] === OWN_MESSAGE.ownMessage)
-    return { ...finding, message: issue.message, hint: "write sh -c '…' to use one, or quote the character" };
+  // Only the splitting of a command line says more than that the value is wrong.
+  if (issue.code === 'custom' && typeof issue.params?.['hint'] === 'string')
+    return { ...finding, message: issue.message, hint: issue.params['hint'] };
   // A command line may have a password among its arguments.
   const message = leaf.kind === 'command' ? `is not ${allowed}` : `${showValue(value)} is not ${allowed}`;
   return { ...finding, message, hint: item ? undefined : hintFor(field, value) };
 }
 
 function hintFor({ leaf }: Field, value: unknown): string | undefined {
-  const text = String(value);
+  const text = typeof value === 'object' ? '' : (JSON.stringify(value) ?? '').replaceAll('"', '');
   switch (leaf.kind) {
     case 'duration':
       if (/^\d+$/.test(text)) return `it needs a unit, such as ${text === '0' ? '5' : text}s`;

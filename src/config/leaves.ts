@@ -22,9 +22,6 @@ export interface Leaf {
 /** What each leaf type of the schema is; zod's own metadata keeps the description. */
 export const leaves = z.registry<Leaf>();
 
-/** An issue with this flag carries its own message; for all others `Leaf.allowed` says it better than zod. */
-export const OWN_MESSAGE = { ownMessage: true } as const;
-
 /** What no text of ours may hold: it ends up in log lines, tables and other nodes' screens. */
 // oxlint-disable-next-line no-control-regex -- control characters are the point
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
@@ -36,7 +33,7 @@ export function text(max: number) {
     .min(1)
     .max(max)
     .refine((value) => !CONTROL.test(value));
-  return type.register(leaves, { kind: 'text', allowed: `a text of 1 to ${max} characters` });
+  return type.register(leaves, { kind: 'text', allowed: `a text of 1 to ${max} characters on one line` });
 }
 
 /** Text that `test` accepts; `allowed` says which that is. */
@@ -114,7 +111,7 @@ export function filePath(keyword?: string) {
 /** Several values of one kind; in an environment variable separated by commas. */
 export function listOf<Item extends z.ZodType<string, string>>(item: Item, min = 0) {
   const each = leaves.get(item)?.allowed ?? '';
-  const allowed = min === 0 ? 'a list' : 'a list that is not empty';
+  const allowed = min === 0 ? 'a list' : 'a list with at least one item';
   return z.array(item).min(min).register(leaves, { kind: 'list', allowed, item: each });
 }
 
@@ -139,7 +136,7 @@ export function command() {
       if (typeof value !== 'string') return value;
       const split = splitShellWords(value);
       if ('words' in split) return split.words;
-      context.addIssue({ code: 'custom', message: split.problem, params: OWN_MESSAGE });
+      context.addIssue({ code: 'custom', message: split.problem, params: { hint: split.hint } });
       return z.NEVER;
     });
   return type.register(leaves, { kind: 'command', allowed: 'a command line or a list of words' });

@@ -44,12 +44,7 @@ export function loadConfig(options: {
   const keys = describeSchema();
   const sources = readSources(file, readConfigFile(file, platform), env, keys);
 
-  const homeless = resolvePaths(sources.tree, keys, folder, env).map((at) => ({
-    key: at.join('.'),
-    path: at,
-    message: '~ cannot be expanded: HOME is not set',
-    hint: 'write the path in full',
-  }));
+  const badPaths = resolvePaths(sources.tree, keys, folder, env);
   const { config, findings } = validate(sources.tree, keys, (parsed) =>
     complete(parsed, { folder, scope, env, platform }),
   );
@@ -57,7 +52,7 @@ export function loadConfig(options: {
   const reported = new Set(sources.problems.map(({ key }) => key));
   const problems = inOrder([
     ...sources.problems,
-    ...[...homeless, ...findings]
+    ...[...badPaths, ...findings]
       .filter(({ key }) => !reported.has(key))
       .map((finding) => placed(finding, file, sources)),
   ]);

@@ -40,17 +40,9 @@ export function locateConfig(where: Where): string {
     places.length === 1 && first.from !== 'system'
       ? `the configuration file does not exist (named by ${first.from})`
       : `no configuration file; looked for ${places.map(({ file }) => file).join(' and ')}`;
-  const hint =
-    first.from === '--config'
-      ? `steep-repl config init --config ${given(where)} writes one`
-      : 'steep-repl config init writes one';
-  throw new ConfigError([
-    { file: first.from === 'user' || first.from === 'system' ? undefined : first.file, message, hint },
-  ]);
-}
-
-function given({ path: argument = '' }: Where): string {
-  return argument;
+  const file = first.from === 'user' || first.from === 'system' ? undefined : first.file;
+  const option = first.from === '--config' ? ` --config ${where.path}` : '';
+  throw new ConfigError([{ file, message, hint: `steep-repl config init${option} writes one` }]);
 }
 
 function isThere(file: string): boolean {

@@ -9,13 +9,17 @@ export function expandHome(text: string, env: Env): string | undefined {
   return home ? path.join(home, text.slice(1)) : undefined;
 }
 
-/** An absolute path: relative ones count from `folder`, where the configuration file lies. Undefined as above. */
-export function absolutePath(text: string, folder: string, env: Env): string | undefined {
+/** An absolute path: relative ones count from `folder`, where the configuration file lies. Or why there is none. */
+export function absolutePath(text: string, folder: string, env: Env): { path: string } | { problem: string } {
   const expanded = expandHome(text, env);
-  return expanded === undefined ? undefined : path.resolve(folder, expanded);
+  if (expanded === undefined) return { problem: '~ cannot be expanded: HOME is not set' };
+  if (expanded.startsWith('~')) return { problem: `${expanded.split('/')[0]} is not expanded, only ~/ is` };
+  return { path: path.resolve(folder, expanded) };
 }
 
 /** A program without a slash is looked up in PATH when it runs; any other is a path like the rest. */
 export function programPath(program: string, folder: string, env: Env): string {
-  return /[/\\]/.test(program) ? (absolutePath(program, folder, env) ?? program) : program;
+  if (!/[/\\]/.test(program)) return program;
+  const absolute = absolutePath(program, folder, env);
+  return 'path' in absolute ? absolute.path : program;
 }

@@ -21,7 +21,7 @@ export const rules: readonly Rule[] = [
       const [i, l, u] = [interval, lease, limit].map(formatDuration);
       const hint =
         2 * interval <= limit
-          ? `set election.lease from ${formatDuration(2 * interval)} to ${u}`
+          ? `set election.lease ${2 * interval === limit ? '' : `from ${formatDuration(2 * interval)} `}to ${u}`
           : `raise heartbeat.unreachable_after to at least ${formatDuration(2 * interval)}, and election.lease too`;
       return {
         message: `2 × heartbeat.interval (${i}) ≤ election.lease (${l}) ≤ heartbeat.unreachable_after (${u}) does not hold`,
@@ -78,7 +78,7 @@ export const rules: readonly Rule[] = [
     },
   },
   {
-    keys: ['election.store'],
+    keys: ['election.store', 'election.etcd.endpoints'],
     check({ election }) {
       if (election.store !== 'etcd' || election.etcd !== undefined) return undefined;
       return {

@@ -3,6 +3,7 @@ import type { Env } from '../platform/index.ts';
 import { parseConfigDocument, pathId } from './document.ts';
 import { readOverrides } from './environment.ts';
 import { fieldAt, isLibpqVariable, type Keys } from './fields.ts';
+import type { Finding } from './issues.ts';
 import { absolutePath } from './paths.ts';
 import { ConfigError, type Problem } from './problems.ts';
 import { isTree, setAt, type Tree, valueAt } from './tree.ts';
@@ -58,15 +59,16 @@ export function readSources(file: string, text: string, env: Env, keys: Keys): S
   return { tree, problems, originOf, nearestOrigin };
 }
 
-/** Makes every path in the tree absolute; returns the keys whose `~` cannot be expanded. */
-export function resolvePaths(tree: Tree, keys: Keys, folder: string, env: Env): string[][] {
-  return keys.fields.flatMap(({ path, leaf }) => {
+/** Makes every path in the tree absolute, and tells which cannot be. */
+export function resolvePaths(tree: Tree, keys: Keys, folder: string, env: Env): Finding[] {
+  return keys.fields.flatMap(({ key, path, leaf }) => {
     const value = valueAt(tree, path);
     if (leaf.kind !== 'path' || typeof value !== 'string' || value === '' || value === leaf.keyword)
       return [];
     const absolute = absolutePath(value, folder, env);
-    if (absolute === undefined) return [path];
-    setAt(tree, path, absolute);
+    if ('problem' in absolute)
+      return [{ key, path, message: absolute.problem, hint: 'write the path in full' }];
+    setAt(tree, path, absolute.path);
     return [];
   });
 }
