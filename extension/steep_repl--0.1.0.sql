@@ -189,7 +189,7 @@ $$;
 COMMENT ON FUNCTION steep_repl.switch_acting_for(text) IS 'Internal.';
 
 CREATE FUNCTION steep_repl.set_acting_for(who text) RETURNS void
-  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   PERFORM steep_repl.switch_acting_for(coalesce(who, ''));
