@@ -35,8 +35,10 @@ function unknownHint(name: string, fields: Field[], known: Set<string>): string 
   if (name.endsWith('_PASSWORD')) return 'set PGPASSWORD, or better postgresql.password_command';
   const libpq = fields.find(({ path }) => ownVariable(path) === name);
   if (libpq !== undefined) return `${libpq.key} is set by ${libpq.variable}`;
-  const near = nearest(name, known);
-  return near === undefined ? 'steep-repl config show lists the keys; unset it' : `did you mean ${near}?`;
+  const own = [...known].filter((each) => each.startsWith(PREFIX)).map((each) => each.slice(PREFIX.length));
+  const near = nearest(name.slice(PREFIX.length), own);
+  if (near !== undefined) return `did you mean ${PREFIX}${near}?`;
+  return 'unset it; names follow the keys, as STEEP_REPL_GRPC_PORT does grpc.port';
 }
 
 /** Numbers and truth values out of text; what does not look like one stays text, for the schema to refuse. */

@@ -37,7 +37,11 @@ function inspect(file: string): Stats {
   try {
     return statSync(file);
   } catch (error) {
-    throw refuse({ file, message: `cannot be looked at: ${messageOf(error)}` });
+    const dangling = codeOf(error) === 'ENOENT';
+    throw refuse({
+      file,
+      message: dangling ? 'is a symlink that leads nowhere' : `cannot be looked at: ${messageOf(error)}`,
+    });
   }
 }
 

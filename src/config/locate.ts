@@ -1,5 +1,5 @@
 /** Where the configuration file is looked for. Never in the current directory, which anyone may have filled. */
-import { statSync } from 'node:fs';
+import { lstatSync } from 'node:fs';
 import path from 'node:path';
 import { codeOf, messageOf } from '../lib/errors.ts';
 import type { Env, Platform } from '../platform/index.ts';
@@ -45,9 +45,10 @@ export function locateConfig(where: Where): string {
   throw new ConfigError([{ file, message, hint: `steep-repl config init${option} writes one` }]);
 }
 
+/** A symlink is there even if it leads nowhere: somebody meant it. */
 function isThere(file: string): boolean {
   try {
-    return statSync(file, { throwIfNoEntry: false }) !== undefined;
+    return lstatSync(file, { throwIfNoEntry: false }) !== undefined;
   } catch (error) {
     if (codeOf(error) === 'ENOTDIR') return false;
     // Falling through to the next place would silently run with another configuration.
