@@ -819,13 +819,13 @@ CREATE FUNCTION steep_repl.prune_audit_log(older_than interval, batch integer DE
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
 AS $$
 DECLARE
-  -- The moment, not the interval, is compared below: '1 month -29 days' may lie in the future.
   cutoff timestamptz := now() - older_than;
   cutoff_text text := to_char(cutoff, 'YYYY-MM-DD"T"HH24:MI:SS"Z"');
   covered_text text := to_char(cutoff - interval '1 hour', 'YYYY-MM-DD"T"HH24:MI:SS"Z"');
   removed bigint;
 BEGIN
-  IF cutoff IS NULL OR cutoff > now() - interval '1 day' THEN
+  -- The moment counts as well: '1 month -29 days' is a day to PostgreSQL, and in March lies in the future.
+  IF older_than IS NULL OR older_than < interval '1 day' OR cutoff > now() - interval '1 day' THEN
     RAISE EXCEPTION 'older_than must be one day or more, not %', coalesce(older_than::text, 'null')
       USING ERRCODE = 'invalid_parameter_value';
   END IF;

@@ -31,11 +31,14 @@ export class Database implements AsyncDisposable {
   readonly sql: TestClient;
   private readonly clients: TestClient[] = [];
 
-  constructor(
-    readonly server: TestPostgres,
-    readonly name: string,
-    private readonly giveBack: (name: string) => void,
-  ) {
+  readonly server: TestPostgres;
+  readonly name: string;
+  private readonly giveBack: (name: string) => void;
+
+  constructor(server: TestPostgres, name: string, giveBack: (name: string) => void) {
+    this.server = server;
+    this.name = name;
+    this.giveBack = giveBack;
     this.sql = this.as('postgres');
   }
 
@@ -73,7 +76,11 @@ export class ExtensionServer implements AsyncDisposable {
   private count = 0;
   private readonly unused: string[] = [];
 
-  private constructor(readonly server: TestPostgres) {}
+  readonly server: TestPostgres;
+
+  private constructor(server: TestPostgres) {
+    this.server = server;
+  }
 
   static async start(settings: Settings = {}): Promise<ExtensionServer> {
     const server = TestPostgres.create({ settings });
