@@ -34,12 +34,21 @@ export interface LogOptions {
 }
 
 export function createLogger(options: LogOptions): RootLogger {
-  const { format, colour = false, write = (line) => void process.stderr.write(line), now = () => new Date() } = options;
+  const {
+    format,
+    colour = false,
+    write = (line) => void process.stderr.write(line),
+    now = () => new Date(),
+  } = options;
   const redactor = new Redactor();
   const root = createConsola({
     level: LogLevels[options.level],
     throttle: 0, // nothing that was logged may be left out
-    reporters: [{ log: (entry) => write(`${redactor.clean(formats[format](lineOf(entry, redactor, now()), colour))}\n`) }],
+    reporters: [
+      {
+        log: (entry) => write(`${redactor.clean(formats[format](lineOf(entry, redactor, now()), colour))}\n`),
+      },
+    ],
   });
   return {
     ...facade(root),
@@ -49,7 +58,10 @@ export function createLogger(options: LogOptions): RootLogger {
 }
 
 /** `auto`: pretty on a terminal, with priorities when the journal reads stderr, JSON otherwise. */
-export function chooseFormat(configured: 'auto' | LogFormat, env: Record<string, string | undefined>): LogFormat {
+export function chooseFormat(
+  configured: 'auto' | LogFormat,
+  env: Record<string, string | undefined>,
+): LogFormat {
   if (configured !== 'auto') return configured;
   if (process.stderr.isTTY) return 'pretty';
   const stream = env['JOURNAL_STREAM'];
@@ -87,17 +99,29 @@ function lineOf(entry: LogObject, redactor: Redactor, time: Date): Line {
     if (SECRET_KEY.test(key)) fields[key] = '***';
     else fields[key] = value instanceof Error ? messageOf(value) : redactor.cleanDeep(value);
   }
-  return { time, level: entry.type as LogLevel, component: entry.tag, message: redactor.clean(String(args[0])), fields };
+  return {
+    time,
+    level: entry.type as LogLevel,
+    component: entry.tag,
+    message: redactor.clean(String(args[0])),
+    fields,
+  };
 }
 
-const colours: Record<LogLevel, string> = { debug: '\u001B[90m', info: '\u001B[36m', warn: '\u001B[33m', error: '\u001B[31m' };
+const colours: Record<LogLevel, string> = {
+  debug: '\u001B[90m',
+  info: '\u001B[36m',
+  warn: '\u001B[33m',
+  error: '\u001B[31m',
+};
 /** Priorities of sd-daemon(3), which journald takes from the start of a line. */
 const priorities: Record<LogLevel, number> = { debug: 7, info: 6, warn: 4, error: 3 };
 
 const formats: Record<LogFormat, (line: Line, colour: boolean) => string> = {
   json: ({ time, level, component, message, fields }) =>
     JSON.stringify({ time: time.toISOString(), level, component, msg: message, ...fields }),
-  journal: ({ level, component, message, fields }) => `<${priorities[level]}>${component}: ${oneLine(message)}${pairs(fields)}`,
+  journal: ({ level, component, message, fields }) =>
+    `<${priorities[level]}>${component}: ${oneLine(message)}${pairs(fields)}`,
   pretty: ({ time, level, component, message, fields }, colour) => {
     const name = level.toUpperCase().padEnd(5);
     const shown = colour ? `${colours[level]}${name}\u001B[0m` : name;
@@ -131,7 +155,9 @@ class Redactor {
   add(secret: string): void {
     if (secret === '' || this.patterns.has(secret)) return;
     const texts = [secret, JSON.stringify(secret).slice(1, -1), encodeURIComponent(secret)];
-    const any = [...new Set(texts)].map((text) => text.replaceAll(/[$()*+.?[\\\]^{|}]/g, String.raw`\$&`)).join('|');
+    const any = [...new Set(texts)]
+      .map((text) => text.replaceAll(/[$()*+.?[\\\]^{|}]/g, String.raw`\$&`))
+      .join('|');
     // A short secret is a word that other words contain: only where it stands alone.
     this.patterns.set(secret, new RegExp(secret.length < 6 ? `(?<!\\w)(?:${any})(?!\\w)` : any, 'g'));
   }
