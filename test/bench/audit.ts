@@ -40,12 +40,13 @@ const FILL = `
 
 /** Fills the table with its triggers off: five million notifications are not what is measured. */
 async function fill(sql: TestClient): Promise<void> {
-  const triggers = await sql<{ name: string }[]>`
-    SELECT tgname AS name FROM pg_trigger WHERE tgrelid = 'steep_repl.audit_log'::regclass AND NOT tgisinternal`;
+  const triggers = await sql<{ enable: string }[]>`
+    SELECT format('ALTER TABLE steep_repl.audit_log ENABLE %s TRIGGER %I',
+                  CASE tgenabled WHEN 'A' THEN 'ALWAYS' WHEN 'R' THEN 'REPLICA' END, tgname) AS enable
+      FROM pg_trigger WHERE tgrelid = 'steep_repl.audit_log'::regclass AND NOT tgisinternal`;
   await sql.unsafe('ALTER TABLE steep_repl.audit_log DISABLE TRIGGER ALL');
   await sql.unsafe(FILL);
-  for (const { name } of triggers)
-    await sql.unsafe(`ALTER TABLE steep_repl.audit_log ENABLE ALWAYS TRIGGER ${name}`);
+  for (const { enable } of triggers) await sql.unsafe(enable);
   await sql.unsafe('VACUUM ANALYZE steep_repl.audit_log');
 }
 
