@@ -6,7 +6,7 @@ import type { Platform } from '../platform/index.ts';
 import { ConfigError, type Problem } from './problems.ts';
 
 /** Far above any real file; a mistaken one must not cost seconds. */
-const MAX_BYTES = 1024 * 1024;
+const MAX_BYTES = 256 * 1024;
 
 /** The text, without byte order mark. Throws ConfigError. */
 export function readConfigFile(file: string, platform: Platform): string {

@@ -6,47 +6,56 @@ import type { Env, Platform } from '../platform/index.ts';
 import { expandHome } from './paths.ts';
 import { ConfigError } from './problems.ts';
 
-export const FILE_NAME = 'config.yaml';
+const FILE_NAME = 'config.yaml';
 
 export interface Place {
-  file: string;
   from: '--config' | 'STEEP_REPL_CONFIG' | 'user' | 'system';
+  /** Undefined: not given, or a user without home folder. */
+  file: string | undefined;
 }
 
-interface Where {
+export interface Where {
   /** The argument of --config; a relative one counts from the current directory. */
   path?: string | undefined;
   env: Env;
   platform: Platform;
 }
 
-/** The places in the order of looking. A file that is named outright is the only one. */
-export function configPlaces({ path: given, env, platform }: Where): [Place, ...Place[]] {
-  if (given !== undefined) return [{ file: path.resolve(given), from: '--config' }];
-  const named = env['STEEP_REPL_CONFIG'];
-  if (named) return [{ file: path.resolve(expandHome(named, env) ?? named), from: 'STEEP_REPL_CONFIG' }];
+/** All four places in the order of looking. The first two, when given, end the search whether the file exists or not. */
+export function lookupOrder({ path: option, env, platform }: Where): [Place, Place, Place, Place] {
+  const variable = env['STEEP_REPL_CONFIG'];
   const { user, system } = platform.configDirs(env);
-  const last: Place = { file: path.join(system, FILE_NAME), from: 'system' };
-  return user === undefined ? [last] : [{ file: path.join(user, FILE_NAME), from: 'user' }, last];
+  return [
+    { from: '--config', file: option === undefined ? undefined : path.resolve(option) },
+    {
+      from: 'STEEP_REPL_CONFIG',
+      file: variable ? path.resolve(expandHome(variable, env) ?? variable) : undefined,
+    },
+    { from: 'user', file: user === undefined ? undefined : path.join(user, FILE_NAME) },
+    { from: 'system', file: path.join(system, FILE_NAME) },
+  ];
 }
 
-/** The first place where something is; throws ConfigError if there is none, or if it cannot be told. */
+/** The file to use. Throws ConfigError if there is none, or if it cannot be told. */
 export function locateConfig(where: Where): string {
-  const places = configPlaces(where);
-  const found = places.find(({ file }) => isThere(file));
-  if (found !== undefined) return found.file;
-  const [first] = places;
-  const message =
-    places.length === 1 && first.from !== 'system'
-      ? `the configuration file does not exist (named by ${first.from})`
-      : `no configuration file; looked for ${places.map(({ file }) => file).join(' and ')}`;
-  const file = first.from === 'user' || first.from === 'system' ? undefined : first.file;
-  const option = first.from === '--config' ? ` --config ${where.path}` : '';
-  throw new ConfigError([{ file, message, hint: `steep-repl config init${option} writes one` }]);
+  const [option, variable, ...usual] = lookupOrder(where);
+  for (const { from, file } of [option, variable]) {
+    if (file === undefined) continue;
+    if (isThere(file)) return file;
+    const hint = `steep-repl config init${from === '--config' ? ` --config ${where.path}` : ''} writes one`;
+    throw new ConfigError([
+      { file, message: `the configuration file does not exist (named by ${from})`, hint },
+    ]);
+  }
+  const files = usual.flatMap(({ file }) => file ?? []);
+  const found = files.find(isThere);
+  if (found !== undefined) return found;
+  const message = `no configuration file; looked for ${files.join(' and ')}`;
+  throw new ConfigError([{ message, hint: 'steep-repl config init writes one' }]);
 }
 
-/** A symlink is there even if it leads nowhere: somebody meant it. */
-function isThere(file: string): boolean {
+/** Whether anything has this name. A symlink is there even if it leads nowhere: somebody meant it. */
+export function isThere(file: string): boolean {
   try {
     return lstatSync(file, { throwIfNoEntry: false }) !== undefined;
   } catch (error) {

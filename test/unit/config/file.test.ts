@@ -197,7 +197,7 @@ describe('what is no configuration is refused in a line', () => {
 
   test('a file of 10 MB', () => {
     expect(fixture.refusal('#'.repeat(10_000_000))).toBe(
-      'config.yaml: has 10000000 bytes; a configuration has at most 1048576; name the right file',
+      'config.yaml: has 10000000 bytes; a configuration has at most 262144; name the right file',
     );
   });
 
@@ -218,11 +218,11 @@ describe('what is no configuration is refused in a line', () => {
   });
 
   test('a large but honest file is read in no time', () => {
-    const others = Array.from({ length: 30_000 }, (_, i) => `other_${i}: {a: 1}`).join('\n');
+    const others = Array.from({ length: 10_000 }, (_, i) => `other_${i}: {a: 1}`).join('\n');
     fixture.write(`${others}\n${GOOD}`);
     const began = performance.now();
     expect(fixture.load().config.node_id).toBe('node-a');
-    expect(performance.now() - began).toBeLessThan(5_000);
+    expect(performance.now() - began).toBeLessThan(2_000);
   });
 
   test('one replaced while it is in use is simply read again', () => {
