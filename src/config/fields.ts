@@ -81,7 +81,11 @@ export function fieldAt(fields: readonly Field[], path: readonly string[]): Fiel
 }
 
 /** Takes defaults and `optional` off a type. */
-function unwrap(type: z.core.$ZodType): { inner: z.core.$ZodType; optional: boolean; preset: unknown } {
+export function unwrap(type: z.core.$ZodType): {
+  inner: z.core.$ZodType;
+  optional: boolean;
+  preset: unknown;
+} {
   let inner = type;
   let optional = false;
   let preset: unknown;

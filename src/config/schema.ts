@@ -43,7 +43,7 @@ export const schema = z.strictObject({
   node_id: nodeId().describe(
     'Unique name of this node in the cluster; it never changes. Certificates carry it.',
   ),
-  node_name: derived(text(255), '= node_id').describe('Name for people.'),
+  node_name: derived(text(255), 'same as node_id').describe('Name for people.'),
   priority: integer(1, 100).default(50).describe('Higher is preferred as coordinator.'),
   role: choice('node', 'witness')
     .default('node')
