@@ -19,6 +19,23 @@ const commands: Record<string, Entry> = {
     about: 'Install or upgrade the extension steep_repl in PostgreSQL',
     load: () => import('./init-extension.ts'),
   },
+  'config show': {
+    about: 'Show the values in force and where each came from',
+    load: () => import('./config/show.ts'),
+  },
+  'config check': {
+    about: 'Check the configuration, its files, its ports and PostgreSQL',
+    load: () => import('./config/check.ts'),
+  },
+  'config schema': {
+    about: 'Print the JSON Schema of the file, for editors',
+    load: () => import('./config/schema.ts'),
+  },
+  'config path': {
+    about: 'Show which file is used, and where it is looked for',
+    load: () => import('./config/path.ts'),
+  },
+  'config init': { about: 'Write a commented starter file', load: () => import('./config/init.ts') },
   version: { about: 'Print the version', load: () => import('./version.ts') },
 };
 
