@@ -41,18 +41,22 @@ export function createLogger(options: LogOptions): RootLogger {
     now = () => new Date(),
   } = options;
   const redactor = new Redactor();
+  let threshold = LogLevels[options.level];
   const root = createConsola({
-    level: LogLevels[options.level],
+    // Each component copies consola's own level when it is made, so a later change would not reach it.
+    level: LogLevels.debug,
     throttle: 0, // nothing that was logged may be left out
     reporters: [
       {
-        log: (entry) => write(`${redactor.clean(formats[format](lineOf(entry, redactor, now()), colour))}\n`),
+        log: (entry) => {
+          if (entry.level <= threshold) write(`${formats[format](lineOf(entry, redactor, now()), colour)}\n`);
+        },
       },
     ],
   });
   return {
     ...facade(root),
-    setLevel: (level) => (root.level = LogLevels[level]),
+    setLevel: (level) => (threshold = LogLevels[level]),
     redact: (secret) => redactor.add(secret),
   };
 }
@@ -92,19 +96,12 @@ const SECRET_KEY = /pass(word|wd|phrase)|secret|token|private_?key/i;
 
 function lineOf(entry: LogObject, redactor: Redactor, time: Date): Line {
   const args: unknown[] = entry.args;
-  const given = (args[1] ?? {}) as Fields;
-  const fields: Fields = {};
-  for (const [key, value] of Object.entries(given)) {
-    if (value === undefined) continue;
-    if (SECRET_KEY.test(key)) fields[key] = '***';
-    else fields[key] = value instanceof Error ? messageOf(value) : redactor.cleanDeep(value);
-  }
   return {
     time,
     level: entry.type as LogLevel,
-    component: entry.tag,
+    component: redactor.clean(entry.tag),
     message: redactor.clean(String(args[0])),
-    fields,
+    fields: redactor.cleanDeep(args[1] ?? {}) as Fields,
   };
 }
 
@@ -118,14 +115,17 @@ const colours: Record<LogLevel, string> = {
 const priorities: Record<LogLevel, number> = { debug: 7, info: 6, warn: 4, error: 3 };
 
 const formats: Record<LogFormat, (line: Line, colour: boolean) => string> = {
-  json: ({ time, level, component, message, fields }) =>
-    JSON.stringify({ time: time.toISOString(), level, component, msg: message, ...fields }),
+  json: ({ time, level, component, message, fields }) => {
+    const head = { time: time.toISOString(), level, component, msg: message };
+    // Once for the order, once more so that no field takes its place.
+    return oneLine(JSON.stringify({ ...head, ...fields, ...head }));
+  },
   journal: ({ level, component, message, fields }) =>
-    `<${priorities[level]}>${component}: ${oneLine(message)}${pairs(fields)}`,
+    oneLine(`<${priorities[level]}>${component}: ${message}${pairs(fields)}`),
   pretty: ({ time, level, component, message, fields }, colour) => {
     const name = level.toUpperCase().padEnd(5);
     const shown = colour ? `${colours[level]}${name}\u001B[0m` : name;
-    return `${clock(time)} ${shown} ${component.padEnd(10)} ${oneLine(message)}${pairs(fields)}`;
+    return `${clock(time)} ${shown} ${oneLine(`${component.padEnd(10)} ${message}${pairs(fields)}`)}`;
   },
 };
 
@@ -140,13 +140,16 @@ function pairs(fields: Fields): string {
     const text = typeof value === 'string' ? value : JSON.stringify(value);
     return `${key}=${/^[^\s"=]+$/.test(text) ? text : JSON.stringify(text)}`;
   });
-  return shown.length === 0 ? '' : `  ${oneLine(shown.join(' '))}`;
+  return shown.length === 0 ? '' : `  ${shown.join(' ')}`;
 }
 
 /** A message may quote what a stranger sent: it must not write lines or terminal sequences of its own. */
 function oneLine(text: string): string {
   // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
-  return text.replaceAll(/[\u0000-\u001F\u007F-\u009F]/g, (char) => JSON.stringify(char).slice(1, -1));
+  return text.replaceAll(/[\u0000-\u001F\u007F-\u009F\u2028\u2029]/g, (char) => {
+    const escaped = JSON.stringify(char).slice(1, -1); // which leaves those above U+007E as they are
+    return escaped === char ? `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}` : escaped;
+  });
 }
 
 class Redactor {
@@ -163,16 +166,34 @@ class Redactor {
   }
 
   clean(text: string): string {
-    let cleaned = text
-      .replaceAll(/(\w+:\/\/[^\s/:@]*:)[^\s/@]+@/g, '$1***@')
-      .replaceAll(/\b(password|passwd|pwd)(\s*[=:]\s*)(?:'[^']*'|"[^"]*"|[^\s"',}]+)/gi, '$1$2***');
+    let cleaned = text;
+    // Known secrets first: what looks like a password may be only a part of one.
     for (const pattern of this.patterns.values()) cleaned = cleaned.replaceAll(pattern, '***');
-    return cleaned;
+    return cleaned
+      .replaceAll(/(\b[a-z][\w+.-]{0,20}:\/\/[^\s/:@]*:)[^\s/]+@/gi, '$1***@')
+      .replaceAll(/((?:password|passwd|pwd)["']?\s*[=:]\s*)(?:'[^']*'|"[^"]*"|[^\s"',}]+)/gi, '$1***');
   }
 
-  cleanDeep(value: unknown): unknown {
-    if (typeof value === 'string') return this.clean(value);
-    if (typeof value !== 'object' || value === null) return value;
-    return JSON.parse(JSON.stringify(value), (key, inner: unknown) => (SECRET_KEY.test(key) ? '***' : inner));
+  /** A copy that holds no secret, and nothing that JSON could not hold. */
+  cleanDeep(value: unknown, above: readonly unknown[] = []): unknown {
+    if (value instanceof Error) return this.clean(messageOf(value));
+    if (typeof value !== 'object' || value === null) {
+      const text = String(value);
+      const cleaned = this.clean(text);
+      return typeof value === 'string' || typeof value === 'bigint' || cleaned !== text ? cleaned : value;
+    }
+    if (value instanceof Date) return value.toJSON();
+    if (above.includes(value)) return '(circular)';
+    const path = [...above, value];
+    if (Array.isArray(value)) return value.map((item) => this.cleanDeep(item, path));
+    const entries = Object.entries(value).filter(
+      ([, inner]) => inner !== undefined && typeof inner !== 'function',
+    );
+    return Object.fromEntries(
+      entries.map(([key, inner]) => [
+        this.clean(key),
+        SECRET_KEY.test(key) ? '***' : this.cleanDeep(inner, path),
+      ]),
+    );
   }
 }
