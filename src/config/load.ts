@@ -15,7 +15,7 @@ import type { Config } from './schema.ts';
 import { type Origin, readSources, resolvePaths, type Sources } from './sources.ts';
 import { validate } from './validate.ts';
 
-export { ConfigError, type Problem } from './problems.ts';
+export { ConfigError } from './problems.ts';
 export type { Origin } from './sources.ts';
 
 export interface LoadedConfig {

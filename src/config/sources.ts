@@ -1,12 +1,13 @@
 /** The file with the environment laid over it, and for every value the place it came from. */
 import type { Env } from '../platform/index.ts';
-import { parseConfigDocument, pathId } from './document.ts';
+import { parseConfigDocument } from './document.ts';
 import { readOverrides } from './environment.ts';
 import { fieldAt, isLibpqVariable, type Keys } from './fields.ts';
 import type { Finding } from './issues.ts';
 import { absolutePath } from './paths.ts';
 import { ConfigError, type Problem } from './problems.ts';
 import { isTree, setAt, type Tree, valueAt } from './tree.ts';
+import { pathId } from './yaml-tree.ts';
 
 /** Where a value came from; lines and columns count from 1. */
 export type Origin =
