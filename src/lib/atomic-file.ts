@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fchmodSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import path from 'node:path';
 
 /**
@@ -11,6 +11,7 @@ export function writeFileAtomic(file: string, content: string | Uint8Array, mode
   try {
     const fd = openSync(temporary, 'wx', mode);
     try {
+      fchmodSync(fd, mode); // the umask took bits away
       const bytes = typeof content === 'string' ? Buffer.from(content) : content;
       for (let written = 0; written < bytes.length;) written += writeSync(fd, bytes, written);
       fsyncSync(fd);
