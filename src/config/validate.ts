@@ -8,6 +8,9 @@ import { type Config, schema } from './schema.ts';
 import { isGiven } from './sources.ts';
 import { removeAt, setAt, type Tree } from './tree.ts';
 
+/** Compiling a parser first, as zod does by itself, costs 8 ms: too much for a schema that parses once. */
+const ONCE = { jitless: true };
+
 type Parsed = z.output<typeof schema>;
 type Complete = (parsed: Parsed) => { config: Config; problems: (Problem & { key: string })[] };
 
@@ -20,11 +23,11 @@ export function validate(
   keys: Keys,
   complete: Complete,
 ): { config: Config | undefined; findings: Finding[] } {
-  let result = schema.safeParse(tree);
+  let result = schema.safeParse(tree, ONCE);
   const findings = result.success ? [] : findingsOf(result.error.issues, tree, keys);
   if (!result.success) {
     for (const finding of findings) standIn(finding, tree, keys);
-    result = schema.safeParse(tree);
+    result = schema.safeParse(tree, ONCE);
   }
   if (!result.success) return { config: undefined, findings };
   const { config, problems } = complete(result.data);

@@ -148,6 +148,17 @@ describe.skipIf(isWindows)('a file that others may change is refused', () => {
     expect(refused({ path: file })).toContain('/open: other users may write this folder');
   });
 
+  test('a folder in which the symlink could be swapped for another', () => {
+    const open = path.join(root, 'open-too');
+    mkdirSync(open, { recursive: true });
+    chmodSync(open, 0o777);
+    put(file, 'a');
+    symlinkSync(file, path.join(open, 'config.yaml'));
+    expect(refused({ path: path.join(open, 'config.yaml') })).toContain(
+      '/open-too: other users may write this folder',
+    );
+  });
+
   test('a file that others may read is fine', () => {
     put(file, 'a');
     chmodSync(file, 0o644);
