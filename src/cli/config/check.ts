@@ -1,4 +1,5 @@
 import { ConfigError, type LoadedConfig, loadConfig } from '../../config/load.ts';
+import type { Problem } from '../../config/problems.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { type Platform, thisPlatform } from '../../platform/index.ts';
 import { defineCommand } from '../command.ts';
@@ -9,7 +10,8 @@ export const command = defineCommand({
   args: { config: configArg, json: jsonArg },
   /**
    * Exit 0 also with warnings, 1 if a check fails, 2 if the configuration is invalid.
-   * JSON: `valid`, `file` (null: not found or invalid), `problems[]`, `checks[]` each `{name, status, message, hint}`.
+   * JSON: `valid`, `file` (null: not found or invalid), `problems[]` each `{file, line, column, variable, key,
+   * message, hint}`, `checks[]` each `{name, status, message, hint}`.
    */
   async run(args) {
     const platform = thisPlatform();
@@ -18,7 +20,7 @@ export const command = defineCommand({
       loaded = loadConfig({ path: args.config, env: process.env, platform });
     } catch (error) {
       if (!args.json || !(error instanceof ConfigError)) throw error;
-      printJson({ valid: false, file: null, problems: error.problems, checks: [] });
+      printJson({ valid: false, file: null, problems: error.problems.map(asJson), checks: [] });
       return EXIT.usage;
     }
     const results = await runChecks(loaded, platform);
@@ -27,6 +29,16 @@ export const command = defineCommand({
     return results.some(({ status }) => status === 'fail') ? EXIT.failed : EXIT.ok;
   },
 });
+
+function asJson({ file, line, column, variable, key, message, hint }: Problem): Record<string, unknown> {
+  const place = {
+    file: file ?? null,
+    line: line ?? null,
+    column: column ?? null,
+    variable: variable ?? null,
+  };
+  return { ...place, key: key ?? null, message, hint: hint ?? null };
+}
 
 async function runChecks(loaded: LoadedConfig, platform: Platform): Promise<CheckResult[]> {
   const results: CheckResult[] = [];

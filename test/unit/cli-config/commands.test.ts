@@ -240,6 +240,7 @@ describe('config check', () => {
         file: '/own/config.yaml',
         line: 3,
         column: 3,
+        variable: null,
         key: 'rolle',
         message: 'unknown key',
         hint: 'did you mean role?',
