@@ -53,7 +53,7 @@ async function runUntilStopped(daemon: Daemon, signals: Signals, log: Logger): P
     for (;;) {
       const signal = await Promise.race([signals.next(), daemon.failed, crashed]);
       if (signal === 'SIGHUP') {
-        daemon.reload();
+        tryReload(daemon);
       } else {
         reason = signal;
         break;
@@ -69,6 +69,15 @@ async function runUntilStopped(daemon: Daemon, signals: Signals, log: Logger): P
   await daemon.stop(reason, failure);
   log.info('stopped');
   return failure === undefined ? EXIT.ok : EXIT.failed;
+}
+
+/** A file that cannot be used changes nothing; the daemon has logged and audited it. */
+function tryReload(daemon: Daemon): void {
+  try {
+    daemon.reload();
+  } catch {
+    // Nobody waits for an answer to a signal.
+  }
 }
 
 type Signal = 'SIGTERM' | 'SIGINT' | 'SIGHUP';

@@ -9,7 +9,7 @@ import type { Outbox } from './outbox.ts';
 
 export interface AuditTrail extends AsyncDisposable {
   /** Never throws: what cannot be kept on disk is logged, and written if PostgreSQL comes back in this run. */
-  readonly add: (event: DaemonEvent, occurredAt?: Date) => void;
+  add(event: DaemonEvent, occurredAt?: Date): void;
   /** Writes what is owed, and gives up waiting after `timeout` milliseconds. */
   flush(timeout: number): Promise<void>;
 }
@@ -18,14 +18,17 @@ interface AuditTrailOptions {
   outbox: Outbox;
   database: Database;
   log: Logger;
+  /** Told how many events PostgreSQL took. */
+  onWritten: (count: number) => void;
 }
 
 const RETRY_MS = 5000;
 
-export function startAuditTrail({ outbox, database, log }: AuditTrailOptions): AuditTrail {
+export function startAuditTrail({ outbox, database, log, onWritten }: AuditTrailOptions): AuditTrail {
   const store = async (events: OwedEvent[]): Promise<void> => {
     try {
       await recordEvents(database, events);
+      onWritten(events.length);
     } catch (thrown) {
       const error = SteepError.from(thrown);
       if (error.code !== 'INVALID_REQUEST' && error.code !== 'CONFLICT') throw error;

@@ -1,23 +1,19 @@
 /**
- * The daemon: the only place that wires the parts together. Each part that was started is put on a stack, so
- * that a start that fails half-way cleans up after itself, and a stop is the start in reverse.
+ * The daemon: the place where its parts are put together. Each part that was started is put on a stack, so that
+ * a start that fails half-way cleans up after itself, and a stop is the start in reverse.
  */
-import path from 'node:path';
 import type { LoadedConfig } from '../config/load.ts';
-import type { DaemonAction, DaemonEvent } from '../db/audit-log.ts';
-import { Database } from '../db/database.ts';
-import { targetOf } from '../db/target.ts';
 import { SteepError } from '../lib/errors.ts';
 import type { RootLogger } from '../lib/log.ts';
+import { Metrics } from '../lib/metrics.ts';
+import type { Phase, ReloadOutcome, Subject } from '../operations/subject.ts';
 import type { Env, Platform } from '../platform/index.ts';
-import { startAuditTrail } from './audit-trail.ts';
+import { collectMetrics } from './collect-metrics.ts';
+import { CLOSED, type Door, openHttp, openIpc } from './doors.ts';
 import { lockInstance, prepareStateDir, writePidFile } from './instance.ts';
-import { Outbox } from './outbox.ts';
-import { startOwnNode } from './own-node.ts';
+import { issuesOf } from './issues.ts';
+import { Postgresql } from './postgresql.ts';
 import { mergeReloaded } from './reload.ts';
-import { reportDatabase } from './report-database.ts';
-import { startRetention } from './retention.ts';
-import { requireSoleDaemon } from './sole-daemon.ts';
 
 export interface DaemonOptions {
   loaded: LoadedConfig;
@@ -32,94 +28,105 @@ export interface DaemonOptions {
 export interface Daemon {
   /** Rejects when the daemon cannot go on, with the reason; never resolves. */
   readonly failed: Promise<never>;
-  /** Reads the configuration again. Never throws: a file that cannot be used changes nothing, and says so. */
-  reload(): void;
+  /** Reads the configuration again. Throws CONFIG_INVALID; the running one then stays in force. */
+  reload(): ReloadOutcome;
   /** Stops everything in reverse order; `reason` is recorded. */
   stop(reason: string, error?: SteepError): Promise<void>;
 }
 
-/** How long a stop waits for a server that does not answer to take what is owed. */
-const LAST_WORDS_MS = 2000;
-
 /**
  * Starts a daemon; resolves when it is ready, whatever the state of PostgreSQL. Throws CONFLICT when another
- * daemon has the `state_dir`, FAILED or PERMISSION_DENIED when that folder cannot be used.
+ * daemon has the `state_dir` or an address, FAILED or PERMISSION_DENIED when a folder or port cannot be had.
  */
-export async function startDaemon({
-  loaded,
-  load,
-  log,
-  platform,
-  env,
-  version,
-}: DaemonOptions): Promise<Daemon> {
+export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
+  const { loaded, load, log, platform, env, version } = options;
+  const own = log.component('daemon');
   const startedAt = new Date();
-  let { config } = loaded;
-  const { node_id: nodeId, state_dir: stateDir } = config;
   const fatal = Promise.withResolvers<never>();
   fatal.promise.catch(() => {}); // it may fail before anybody listens
+  let { config } = loaded;
+  let phase: Phase = 'starting';
+  let pendingKeys: string[] = [];
+  let reloadError: string | undefined;
+  const doors: Record<'ipc' | 'http', Door | undefined> = { ipc: undefined, http: undefined };
+  const { node_id: nodeId, state_dir: stateDir } = config;
 
   await using stack = new AsyncDisposableStack();
   prepareStateDir(stateDir, platform);
   stack.use(lockInstance(stateDir, platform));
   stack.use(writePidFile({ nodeId, stateDir, scope: loaded.scope }, platform, env));
 
-  const database = new Database({ target: targetOf(config), poolMax: config.postgresql.pool_max });
-  stack.defer(() => database.close());
-  const outbox = new Outbox({ file: path.join(stateDir, 'audit-outbox.jsonl'), nodeId });
-  const trail = stack.use(startAuditTrail({ outbox, database, log: log.component('audit') }));
-  const audit = (action: DaemonAction, event: Partial<DaemonEvent> = {}, at?: Date): void =>
-    trail.add({ target_type: 'daemon', target_id: nodeId, action, ...event }, at);
+  const metrics = new Metrics();
+  const details = { version, pid: process.pid, config: loaded.file };
+  const postgresql =
+    config.role === 'witness'
+      ? undefined
+      : new Postgresql({
+          config: () => config,
+          log,
+          metrics,
+          started: { at: startedAt, details },
+          onFatal: fatal.reject,
+        });
 
-  // A daemon that finds its database held by another never was one: it leaves no trace in the audit trail.
-  let announced = false;
-  const announce = (): void => {
-    if (announced) return;
-    announced = true;
-    audit('daemon.started', { new_value: { version, pid: process.pid, config: loaded.file } }, startedAt);
+  const reload = (): ReloadOutcome => {
+    try {
+      const { config: fresh, applied, pending } = mergeReloaded(config, load().config);
+      config = fresh;
+      pendingKeys = pending;
+      reloadError = undefined;
+      if (applied.includes('log.level')) log.setLevel(config.log.level);
+      own.info('configuration reloaded', { changed: applied });
+      if (pending.length > 0) own.warn('these changes take effect at the next start', { keys: pending });
+      postgresql?.audit('daemon.reloaded', { new_value: { changed: applied, at_next_start: pending } });
+      if (applied.length > 0) postgresql?.audit('config.changed', { new_value: { keys: applied } });
+      return { changed: applied, at_next_start: pending };
+    } catch (thrown) {
+      const error = SteepError.from(thrown);
+      reloadError = error.message;
+      own.error('configuration not reloaded; the running one stays in force', { error: error.message });
+      postgresql?.audit('daemon.reloaded', { success: false, error_message: error.message });
+      throw error;
+    }
   };
-  database.subscribe((state) => {
-    if (state.kind === 'connected' || (state.kind === 'away' && state.reason !== 'held')) announce();
-  });
-  reportDatabase(database, log.component('postgresql'), trail.add, nodeId);
-  stack.use(requireSoleDaemon(database, fatal.reject));
 
-  const ownNode = stack.use(startOwnNode({ config: () => config, database, log: log.component('registry') }));
-  database.subscribe((state) => {
-    if (state.kind === 'connected') ownNode.wake();
-  });
-  stack.use(
-    startRetention({ config: () => config, database, log: log.component('audit'), audit: trail.add }),
-  );
-  database.start();
-  log
-    .component('daemon')
-    .info('ready', { version, node_id: nodeId, pid: process.pid, config: loaded.file, state_dir: stateDir });
+  const subject: Subject = {
+    version,
+    startedAt,
+    phase: () => phase,
+    config: () => config,
+    database: postgresql?.database,
+    doors: () => ({ ipc: doors.ipc?.status ?? CLOSED, http: doors.http?.status ?? CLOSED }),
+    issues: () => [
+      ...issuesOf({ database: postgresql?.database, pendingKeys, reloadError }),
+      ...(doors.ipc?.issues ?? []),
+      ...(doors.http?.issues ?? []),
+    ],
+    knownNodes: () => postgresql?.registry.nodes,
+    coordinator: () => ({ node_id: null, term: null, since: null }),
+    reload,
+    onAuditEntry: (listener) => postgresql?.feed.subscribe(listener) ?? (() => {}),
+  };
+  collectMetrics(metrics, subject, () => postgresql?.outbox.size ?? 0);
+
+  const doorOptions = { config, scope: loaded.scope, subject, platform, env, metrics, log };
+  doors.ipc = stack.use(await openIpc(doorOptions));
+  doors.http = stack.use(openHttp(doorOptions));
+  if (postgresql) {
+    stack.use(postgresql);
+    postgresql.start();
+  }
+  phase = 'running';
+  own.info('ready', { version, node_id: nodeId, pid: process.pid, config: loaded.file, state_dir: stateDir });
 
   const running = stack.move();
   return {
     failed: fatal.promise,
-    reload() {
-      const own = log.component('daemon');
-      try {
-        const { config: fresh, applied, pending } = mergeReloaded(config, load().config);
-        config = fresh;
-        if (applied.includes('log.level')) log.setLevel(config.log.level);
-        own.info('configuration reloaded', { changed: applied });
-        if (pending.length > 0) own.warn('these changes take effect at the next start', { keys: pending });
-        audit('daemon.reloaded', { new_value: { changed: applied, at_next_start: pending } });
-        if (applied.length > 0) audit('config.changed', { new_value: { keys: applied } });
-      } catch (thrown) {
-        const { message } = SteepError.from(thrown);
-        own.error('configuration not reloaded; the running one stays in force', { error: message });
-        audit('daemon.reloaded', { success: false, error_message: message });
-      }
-    },
+    reload,
     async stop(reason, error) {
-      const uptime_seconds = Math.round((Date.now() - startedAt.getTime()) / 1000);
-      if (error && announced) audit('daemon.error', { success: false, error_message: error.message });
-      if (announced) audit('daemon.stopped', { new_value: { reason, uptime_seconds } });
-      await trail.flush(LAST_WORDS_MS);
+      phase = 'stopping';
+      const uptime = Math.round((Date.now() - startedAt.getTime()) / 1000);
+      await postgresql?.recordStop(reason, uptime, error);
       await running.disposeAsync();
     },
   };

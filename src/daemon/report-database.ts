@@ -3,10 +3,12 @@ import type { DaemonEvent } from '../db/audit-log.ts';
 import type { Database } from '../db/database.ts';
 import { describeTarget } from '../db/target.ts';
 import type { Logger } from '../lib/log.ts';
+import type { Metrics } from '../lib/metrics.ts';
 
 export function reportDatabase(
   database: Database,
   log: Logger,
+  metrics: Metrics,
   audit: (event: DaemonEvent) => void,
   nodeId: string,
 ): void {
@@ -17,6 +19,7 @@ export function reportDatabase(
       const fields = { server, version: state.version, latency_ms: Math.round(state.latencyMs * 10) / 10 };
       log.info('connected to PostgreSQL', fields);
       if (lostAt === undefined) return;
+      metrics.postgresqlReconnects.inc();
       const away_seconds = (state.since.getTime() - lostAt.getTime()) / 1000;
       audit({
         action: 'postgresql.restored',

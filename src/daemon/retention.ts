@@ -4,6 +4,7 @@ import { type DaemonEvent, pruneBatch } from '../db/audit-log.ts';
 import type { Database } from '../db/database.ts';
 import { SteepError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
+import type { Metrics } from '../lib/metrics.ts';
 import { startLoop } from './loop.ts';
 
 const BATCH = 10_000;
@@ -14,10 +15,11 @@ interface RetentionOptions {
   config: () => Config;
   database: Database;
   log: Logger;
+  metrics: Metrics;
   audit: (event: DaemonEvent) => void;
 }
 
-export function startRetention({ config, database, log, audit }: RetentionOptions): AsyncDisposable {
+export function startRetention({ config, database, log, metrics, audit }: RetentionOptions): AsyncDisposable {
   let done = false;
   const prune = async (): Promise<void> => {
     const { retention } = config().audit;
@@ -32,6 +34,7 @@ export function startRetention({ config, database, log, audit }: RetentionOption
       log.warn('pruning the audit trail was interrupted', { error: SteepError.from(error).message });
     }
     if (total === 0) return;
+    metrics.auditPruned.inc(total);
     log.info('pruned the audit trail', { rows: total });
     const new_value = { rows: total, older_than_seconds: retention / 1000 };
     audit({ action: 'audit.pruned', target_type: 'daemon', target_id: config().node_id, new_value });

@@ -1,5 +1,6 @@
 /** Table `audit_log`: what the daemon itself writes, and retention. Row changes are audited by triggers. */
 import type { Database } from './database.ts';
+import type { Sql } from './session.ts';
 
 export type DaemonAction =
   | 'daemon.started'
@@ -44,4 +45,91 @@ export async function pruneBatch(database: Database, retention: number, batch: n
       SELECT steep_repl.prune_audit_log(make_interval(secs => ${retention / 1000}), ${batch})::int AS deleted`,
   );
   return row?.deleted ?? 0;
+}
+
+/** A row of the trail as it is shown. `occurred_at` is RFC 3339 in UTC with microseconds. */
+export interface AuditEntry {
+  id: string;
+  occurred_at: string;
+  action: string;
+  actor: string;
+  target_type: string | null;
+  target_id: string | null;
+  old_value: unknown;
+  new_value: unknown;
+  client_ip: string | null;
+  success: boolean;
+  error_message: string | null;
+}
+
+export interface AuditFilter {
+  actions?: string[] | undefined;
+  actors?: string[] | undefined;
+  target_type?: string | undefined;
+  target_id?: string | undefined;
+  success?: boolean | undefined;
+  /** RFC 3339; `since` counts itself, `until` does not. */
+  since?: string | undefined;
+  until?: string | undefined;
+}
+
+/** Where a page ended: the next one goes on below. */
+export interface AuditPosition {
+  occurred_at: string;
+  id: string;
+}
+
+export interface AuditPage {
+  entries: AuditEntry[];
+  has_more: boolean;
+}
+
+/** Counting stops here: a trail of millions would make every question slow. */
+export const COUNT_LIMIT = 10_000;
+
+/** The columns of an entry, for `a`, a row of audit_log. */
+export function entryColumns(sql: Sql): ReturnType<Sql> {
+  return sql`a.id, to_char(a.occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS occurred_at,
+             a.action, a.actor, a.target_type, a.target_id, a.old_value, a.new_value,
+             host(a.client_ip) AS client_ip, a.success, a.error_message`;
+}
+
+function conditions(sql: Sql, filter: AuditFilter): ReturnType<Sql> {
+  const among = (values: string[]): ReturnType<Sql> =>
+    sql`(SELECT jsonb_array_elements_text(${JSON.stringify(values)}::text::jsonb))`;
+  return sql`true
+    ${filter.actions?.length ? sql`AND a.action IN ${among(filter.actions)}` : sql``}
+    ${filter.actors?.length ? sql`AND a.actor IN ${among(filter.actors)}` : sql``}
+    ${filter.target_type === undefined ? sql`` : sql`AND a.target_type = ${filter.target_type}`}
+    ${filter.target_id === undefined ? sql`` : sql`AND a.target_id = ${filter.target_id}`}
+    ${filter.success === undefined ? sql`` : sql`AND a.success = ${filter.success}`}
+    ${filter.since === undefined ? sql`` : sql`AND a.occurred_at >= ${filter.since}::text::timestamptz`}
+    ${filter.until === undefined ? sql`` : sql`AND a.occurred_at < ${filter.until}::text::timestamptz`}`;
+}
+
+/** Entries that fit the filter, newest first, below a position or after an offset. */
+export async function queryAudit(
+  database: Database,
+  filter: AuditFilter,
+  page: { limit: number; offset: number; below?: AuditPosition | undefined },
+): Promise<AuditPage> {
+  const { limit, offset, below } = page;
+  const rows = await database.query(
+    (sql) => sql<AuditEntry[]>`
+      SELECT ${entryColumns(sql)} FROM steep_repl.audit_log a
+       WHERE ${conditions(sql, filter)}
+             ${below ? sql`AND (a.occurred_at, a.id) < (${below.occurred_at}::text::timestamptz, ${below.id}::text::bigint)` : sql``}
+       ORDER BY a.occurred_at DESC, a.id DESC LIMIT ${limit + 1} OFFSET ${offset}`,
+  );
+  return { entries: rows.slice(0, limit), has_more: rows.length > limit };
+}
+
+/** How many entries fit the filter, at most COUNT_LIMIT + 1. */
+export async function countAudit(database: Database, filter: AuditFilter): Promise<number> {
+  const [row] = await database.query(
+    (sql) => sql<{ total: number }[]>`
+      SELECT count(*)::int AS total
+        FROM (SELECT FROM steep_repl.audit_log a WHERE ${conditions(sql, filter)} LIMIT ${COUNT_LIMIT + 1}) counted`,
+  );
+  return row?.total ?? 0;
 }

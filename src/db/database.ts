@@ -63,7 +63,7 @@ export class Database {
   private readonly options: DatabaseOptions;
   private readonly stopping = new AbortController();
   private current: DatabaseState = { kind: 'connecting', since: new Date() };
-  private readonly listeners: StateListener[] = [];
+  private readonly listeners = new Set<StateListener>();
   private connection: Connection | undefined;
   private loop: Promise<void> | undefined;
 
@@ -76,8 +76,10 @@ export class Database {
     return this.current;
   }
 
-  subscribe(listener: StateListener): void {
-    this.listeners.push(listener);
+  /** Returns what ends the subscription. */
+  subscribe(listener: StateListener): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
   }
 
   /** Starts to connect, and goes on until `close`. */

@@ -4,7 +4,7 @@ import { macos } from './macos.ts';
 import type { Platform } from './platform.ts';
 import { windows } from './windows.ts';
 
-export type { Env, Platform } from './platform.ts';
+export type { Env, IpcAccess, IpcAddresses, Platform } from './platform.ts';
 
 /** The platform this process runs on. */
 export function thisPlatform(): Platform {

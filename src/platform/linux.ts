@@ -2,6 +2,7 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import path from 'node:path';
 import { type Env, type Platform } from './platform.ts';
 import * as posix from './posix.ts';
+import * as unixSocket from './unix-socket.ts';
 
 /** The XDG variable, which counts only when absolute, or its default below the home folder. */
 function xdg(env: Env, variable: string, fallback: string): string | undefined {
@@ -32,6 +33,13 @@ export const linux: Platform = {
   writableByOthers: posix.writableByOthers,
   readableByOthers: posix.readableByOthers,
   lockFile: posix.lockFile,
+  ipcAddresses: (scope, env) => {
+    const folder = scope === 'system' ? '/run/steep-repl' : below(env['XDG_RUNTIME_DIR'], 'steep-repl');
+    return { private: below(folder, 'steep-repl.sock'), shared: '/tmp/steep-repl.sock' };
+  },
+  listenLocally: unixSocket.listenLocally,
+  peerOf: unixSocket.peerOnLinux,
+  distrust: unixSocket.distrust,
   listenerOf,
 };
 

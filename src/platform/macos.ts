@@ -1,6 +1,7 @@
 import path from 'node:path';
 import type { Env, Platform } from './platform.ts';
 import * as posix from './posix.ts';
+import * as unixSocket from './unix-socket.ts';
 
 function inHome(env: Env, folder: string): string | undefined {
   return env['HOME'] ? path.posix.join(env['HOME'], folder) : undefined;
@@ -21,5 +22,18 @@ export const macos: Platform = {
   writableByOthers: posix.writableByOthers,
   readableByOthers: posix.readableByOthers,
   lockFile: posix.lockFile,
+  ipcAddresses: (scope, env) => {
+    const base =
+      scope === 'system'
+        ? '/Library/Application Support/steep'
+        : inHome(env, 'Library/Application Support/steep');
+    return {
+      private: base === undefined ? undefined : path.posix.join(base, 'run/steep-repl.sock'),
+      shared: '/tmp/steep-repl.sock',
+    };
+  },
+  listenLocally: unixSocket.listenLocally,
+  peerOf: unixSocket.peerOnMacos,
+  distrust: unixSocket.distrust,
   listenerOf: () => undefined, // only lsof knows, and it may take seconds
 };

@@ -1,4 +1,5 @@
 /** Everything that differs between operating systems, behind one interface; `index.ts` picks the implementation. */
+import type { Server, Socket } from 'node:net';
 
 export type Env = Readonly<Record<string, string | undefined>>;
 
@@ -14,6 +15,28 @@ export interface OsUser {
   uid: number | undefined;
   /** May act for the whole machine: root, or an elevated administrator. */
   privileged: boolean;
+}
+
+/** Who is at the other end of a local connection, as the kernel says. */
+export interface Peer {
+  user: OsUser;
+  /** Whether it belongs to the group that the door was opened for. */
+  inGroup: boolean;
+}
+
+/** Where the daemon answers local programs: clients try them in this order. */
+export interface IpcAddresses {
+  /** Only we can make anything there; undefined where the platform has no such place for this user. */
+  private: string | undefined;
+  /** Where other Steep programs look. */
+  shared: string | undefined;
+}
+
+export interface IpcAccess {
+  /** Permission bits of a Unix socket. */
+  mode: number;
+  /** The group that has access too. */
+  group: string | undefined;
 }
 
 /** Held until `release` or the end of the process, however it ends. */
@@ -37,6 +60,16 @@ export interface Platform {
   readableByOthers(path: string): string | undefined;
   /** Locks a file (made 0600 if absent, never removed), or says that another living process holds it. */
   lockFile(path: string): FileLock | 'held';
+  ipcAddresses(scope: 'system' | 'user', env: Env): IpcAddresses;
+  /**
+   * Listens at an address that nobody else has, open to nobody but us (and `access`) from its first moment.
+   * Throws CONFLICT when a living daemon answers there, FAILED when something else lies there.
+   */
+  listenLocally(server: Server, address: string, access: IpcAccess): Promise<AsyncDisposable>;
+  /** Undefined where the platform cannot tell. */
+  peerOf(socket: Socket, group: string | undefined): Peer | undefined;
+  /** Why a client should not believe what answers at this address; undefined if it may. */
+  distrust(address: string): string | undefined;
   /** `name (pid 123)` of the process that listens on a local TCP port, where it can be known. */
   listenerOf(port: number): string | undefined;
 }

@@ -4,6 +4,7 @@ import { userInfo } from 'node:os';
 import path from 'node:path';
 import { SteepError } from '../lib/errors.ts';
 import type { Env, FileLock, Platform } from './platform.ts';
+import { listenOnPipe } from './windows-pipe.ts';
 
 function folder(env: Env, variable: string, fallback: string, name: string): string {
   return path.win32.join(env[variable] ?? fallback, name);
@@ -30,6 +31,10 @@ export const windows: Platform = {
   writableByOthers: () => undefined, // `install` sets the ACL of %PROGRAMDATA%\steep; a profile is private
   readableByOthers: () => undefined,
   lockFile,
+  ipcAddresses: () => ({ private: String.raw`\\.\pipe\steep-repl`, shared: undefined }),
+  listenLocally: listenOnPipe,
+  peerOf: () => undefined, // the other end of a pipe cannot be identified
+  distrust: () => undefined,
   listenerOf: () => undefined,
 };
 

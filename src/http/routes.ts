@@ -1,0 +1,57 @@
+/** The routes of contract section 10. They show no secrets and no paths of this host. */
+import type { Metrics } from '../lib/metrics.ts';
+import { healthOf } from '../operations/health.ts';
+import { uptimeOf } from '../operations/status.ts';
+import type { Subject } from '../operations/subject.ts';
+
+interface RouteContext {
+  subject: Subject;
+  metrics: Metrics;
+}
+
+export const routes: Record<string, (context: RouteContext) => Response | Promise<Response>> = {
+  '/health': ({ subject }) => health(subject),
+  '/ready': ({ subject }) => ready(subject),
+  '/live': () => Response.json({ alive: true }),
+  '/coordinator': ({ subject }) => coordinator(subject),
+  '/metrics': async ({ metrics }) =>
+    new Response(await metrics.read(), { headers: { 'content-type': metrics.contentType } }),
+};
+
+function health(subject: Subject): Response {
+  const { status, components } = healthOf(subject);
+  const { http: _self, ...shown } = components;
+  const { node_id, node_name } = subject.config();
+  const body = {
+    status,
+    components: shown,
+    node: { node_id, node_name, is_coordinator: isCoordinator(subject) },
+    uptime_seconds: uptimeOf(subject),
+    version: subject.version,
+  };
+  return Response.json(body, { status: status === 'unhealthy' ? 503 : 200 });
+}
+
+function ready(subject: Subject): Response {
+  const reason = notReady(subject);
+  return reason === undefined
+    ? Response.json({ ready: true })
+    : Response.json({ ready: false, reason }, { status: 503 });
+}
+
+function notReady(subject: Subject): string | undefined {
+  if (subject.phase() !== 'running') return `the daemon is ${subject.phase()}`;
+  if (subject.database && subject.database.state.kind !== 'connected')
+    return 'postgresql connection not established';
+  return undefined;
+}
+
+function coordinator(subject: Subject): Response {
+  const { node_id, term } = subject.coordinator();
+  const here = isCoordinator(subject);
+  return Response.json({ is_coordinator: here, coordinator_id: node_id, term }, { status: here ? 200 : 503 });
+}
+
+function isCoordinator(subject: Subject): boolean {
+  return subject.coordinator().node_id === subject.config().node_id;
+}

@@ -1,0 +1,187 @@
+/** One client of the IPC door: reads requests, runs them side by side, writes answers as they come. */
+import type { Socket } from 'node:net';
+import { SteepError } from '../lib/errors.ts';
+import { LineSplitter, LineTooLong } from '../lib/jsonl.ts';
+import type { Logger } from '../lib/log.ts';
+import type { Metrics } from '../lib/metrics.ts';
+import { isOperation, perform } from '../operations/index.ts';
+import type { Caller } from '../operations/operation.ts';
+import type { Subject } from '../operations/subject.ts';
+import { ipcCodes } from './errors.ts';
+import { MAX_LINE, request, type Response } from './protocol.ts';
+
+/** Requests under way on one connection before no more are read. */
+const MAX_RUNNING = 32;
+/** A client that began a line, or does not read its answers, is given this long. */
+const PATIENCE_MS = 10_000;
+/** Answers that wait for a slow reader before its requests are no longer read, and before it is dropped. */
+const HIGH_WATER = 1024 * 1024;
+const DROP_WATER = 16 * 1024 * 1024;
+
+export interface ConnectionOptions {
+  subject: Subject;
+  caller: Caller;
+  metrics: Metrics;
+  log: Logger;
+}
+
+export class Connection {
+  private readonly socket: Socket;
+  private readonly options: ConnectionOptions;
+  private readonly splitter = new LineSplitter(MAX_LINE);
+  private readonly gone = new AbortController();
+  private readonly lines: string[] = [];
+  private running = 0;
+  private ending = false;
+  private unread: NodeJS.Timeout | undefined;
+  private unfinished: NodeJS.Timeout | undefined;
+
+  constructor(socket: Socket, options: ConnectionOptions) {
+    this.socket = socket;
+    this.options = options;
+    socket.on('data', (chunk: Buffer) => this.receive(chunk));
+    socket.on('error', () => socket.destroy()); // a client that vanishes is no news
+    socket.on('drain', () => this.drained());
+    socket.on('close', () => {
+      this.gone.abort();
+      clearTimeout(this.unread);
+      clearTimeout(this.unfinished);
+      this.lines.length = 0;
+    });
+  }
+
+  /** Reads no more, ends streams, waits up to `limit` milliseconds for answers, and closes. */
+  async end(limit: number): Promise<void> {
+    this.ending = true;
+    this.lines.length = 0;
+    this.socket.pause();
+    const deadline = performance.now() + limit;
+    while (this.running > 0 && performance.now() < deadline) await Bun.sleep(5);
+    await new Promise<void>((resolve) => {
+      this.socket.once('close', () => resolve());
+      this.socket.end();
+      // An idle client does not close its half: it is not waited for.
+      setTimeout(() => this.socket.destroy(), 50);
+      if (this.socket.destroyed) resolve();
+    });
+  }
+
+  private receive(chunk: Buffer): void {
+    if (this.ending) return;
+    try {
+      for (const line of this.splitter.push(chunk)) this.lines.push(line);
+    } catch (error) {
+      if (!(error instanceof LineTooLong)) throw error;
+      this.closeWith(`a line is longer than ${MAX_LINE} bytes`);
+      return;
+    }
+    clearTimeout(this.unfinished);
+    if (this.splitter.unfinished)
+      this.unfinished = setTimeout(() => this.closeWith('a line was begun and not finished'), PATIENCE_MS);
+    this.runLines();
+  }
+
+  private runLines(): void {
+    while (this.running < MAX_RUNNING) {
+      const line = this.lines.shift();
+      if (line === undefined) break;
+      if (line.trim() !== '') void this.answer(line);
+    }
+    const full = this.lines.length > 0 || this.socket.writableLength > HIGH_WATER;
+    if (full) this.socket.pause();
+    else if (!this.ending) this.socket.resume();
+  }
+
+  private async answer(line: string): Promise<void> {
+    const parsed = parse(line);
+    if ('problem' in parsed) {
+      this.send({ id: null, result: null, error: { code: 'INVALID_REQUEST', message: parsed.problem } });
+      return;
+    }
+    const { id, method, params } = parsed;
+    const { subject, caller, metrics, log } = this.options;
+    const began = performance.now();
+    const known = isOperation(method) ? method : 'unknown';
+    this.running += 1;
+    try {
+      // Events may come before the first result is written: they wait for it.
+      const early: unknown[] = [];
+      let started = false;
+      const emit = (event: unknown): void => {
+        if (started) this.send({ id, event });
+        else early.push(event);
+      };
+      const context = { subject, caller, signal: this.gone.signal };
+      const result = await perform(method, params, context, emit);
+      this.send({ id, result, error: null });
+      started = true;
+      for (const event of early) this.send({ id, event });
+      metrics.observe('ipc', known, 'ok', (performance.now() - began) / 1000);
+    } catch (thrown) {
+      const error = SteepError.from(thrown);
+      const code = ipcCodes[error.code];
+      if (error.code === 'INTERNAL_ERROR')
+        log.error('a request failed', { method, error, stack: stackOf(error) });
+      this.send({
+        id,
+        result: null,
+        error: { code, message: error.message, ...(error.hint === undefined ? {} : { hint: error.hint }) },
+      });
+      metrics.observe('ipc', known, code, (performance.now() - began) / 1000);
+    } finally {
+      this.running -= 1;
+      this.runLines();
+    }
+  }
+
+  private closeWith(message: string): void {
+    this.ending = true;
+    this.lines.length = 0;
+    this.send({ id: null, result: null, error: { code: 'INVALID_REQUEST', message } });
+    this.socket.end();
+    setTimeout(() => this.socket.destroy(), 1000).unref();
+  }
+
+  private send(response: Response): void {
+    const { socket } = this;
+    if (socket.destroyed || socket.writableEnded) return;
+    if (socket.write(`${JSON.stringify(response)}\n`)) return;
+    this.unread ??= setTimeout(() => this.drop('it does not read'), PATIENCE_MS);
+    if (socket.writableLength > DROP_WATER) this.drop('it does not keep up');
+  }
+
+  private drained(): void {
+    clearTimeout(this.unread);
+    this.unread = undefined;
+    this.runLines();
+  }
+
+  private drop(reason: string): void {
+    this.options.log.warn('an IPC client was dropped', { client: this.options.caller.name, reason });
+    this.socket.destroy();
+  }
+}
+
+function parse(line: string): { id: string; method: string; params: unknown } | { problem: string } {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch {
+    return { problem: 'not a JSON object' };
+  }
+  const checked = request.safeParse(value);
+  if (checked.success)
+    return { id: checked.data.id, method: checked.data.method, params: checked.data.params ?? {} };
+  const [issue] = checked.error.issues;
+  const where = issue?.path.join('.') ?? '';
+  return {
+    problem:
+      where === ''
+        ? 'a request is {"id": string, "method": string, "params": object?}'
+        : `${where}: ${issue?.message}`,
+  };
+}
+
+function stackOf({ cause }: SteepError): string | undefined {
+  return cause instanceof Error ? cause.stack : undefined;
+}

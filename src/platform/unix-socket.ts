@@ -1,0 +1,160 @@
+/** Unix sockets of the daemon: who may have the path, who may connect, and who did. */
+import { chmodSync, chownSync, lstatSync, mkdirSync, rmSync } from 'node:fs';
+import net from 'node:net';
+import path from 'node:path';
+import { codeOf, messageOf, SteepError } from '../lib/errors.ts';
+import { groupId, socketOption, userId, userName } from './libc.ts';
+import type { IpcAccess, OsUser, Peer } from './platform.ts';
+import { currentUser, lockFile } from './posix.ts';
+
+/** The account of the system service. */
+export const SERVICE_USER = 'steep-repl';
+
+const ANSWER_MS = 2000;
+
+export async function listenLocally(
+  server: net.Server,
+  address: string,
+  access: IpcAccess,
+): Promise<AsyncDisposable> {
+  const gid = access.group === undefined ? undefined : groupId(access.group);
+  if (access.group !== undefined && gid === undefined)
+    throw new SteepError('CONFIG_INVALID', `ipc.group: there is no group '${access.group}'`);
+  makeFolder(path.dirname(address));
+  // Closing a server removes the path even when another one owns it by now: this lock is around all of it.
+  const lock = lockAddress(address);
+  try {
+    await removeStale(address);
+    await listen(server, address);
+    if (gid !== undefined) chownSync(address, -1, gid);
+    chmodSync(address, access.mode);
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+  return {
+    async [Symbol.asyncDispose]() {
+      await new Promise<void>((resolve) => server.close(() => resolve()));
+      lock.release();
+    },
+  };
+}
+
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o755 });
+  } catch (error) {
+    throw new SteepError('FAILED', `cannot make ${folder}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+function lockAddress(address: string): { release: () => void } {
+  let lock;
+  try {
+    lock = lockFile(`${address}.lock`);
+  } catch (error) {
+    throw new SteepError('FAILED', `cannot lock ${address}: ${messageOf(error)}`, { cause: error });
+  }
+  if (lock === 'held') throw taken(address);
+  return lock;
+}
+
+function taken(address: string): SteepError {
+  return new SteepError('CONFLICT', `another daemon answers at ${address}`, {
+    hint: 'stop it, or give this one its own ipc.path',
+  });
+}
+
+/** A socket that nobody answers on goes, if it is ours or root's; everything else stays. */
+async function removeStale(address: string): Promise<void> {
+  const found = lstatSync(address, { throwIfNoEntry: false });
+  if (!found) return;
+  if (!found.isSocket())
+    throw new SteepError('FAILED', `${address} is there already and is no socket`, {
+      hint: 'remove it, or set ipc.path',
+    });
+  if (await answers(address)) throw taken(address);
+  if (found.uid !== 0 && found.uid !== currentUser().uid)
+    throw new SteepError('FAILED', `${address} belongs to ${userName(found.uid)}`, {
+      hint: 'remove it, or set ipc.path',
+    });
+  rmSync(address, { force: true });
+}
+
+function answers(address: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = net.connect(address);
+    const done = (answer: boolean): void => {
+      socket.destroy();
+      resolve(answer);
+    };
+    socket.once('connect', () => done(true));
+    // Refused: nobody listens. Anything else, such as no right to connect, may be somebody alive.
+    socket.once('error', (error) => done(codeOf(error) !== 'ECONNREFUSED' && codeOf(error) !== 'ENOENT'));
+    socket.setTimeout(ANSWER_MS, () => done(true));
+  });
+}
+
+/** Bound under umask 0077 (set at the start of `run`), so that nobody gets in before the mode is set. */
+function listen(server: net.Server, address: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onError = (error: Error): void =>
+      reject(new SteepError('FAILED', `cannot listen on ${address}: ${messageOf(error)}`, { cause: error }));
+    server.once('error', onError);
+    server.listen(address, () => {
+      server.off('error', onError);
+      resolve();
+    });
+  });
+}
+
+const SOL_SOCKET = 1;
+const SO_PEERCRED = 17;
+const SO_PEERGROUPS = 59;
+const MOST_GROUPS = 65_536;
+
+/** struct ucred (pid, uid, gid), and all groups of the process that connected. */
+export function peerOnLinux(socket: net.Socket, group: string | undefined): Peer | undefined {
+  const fd = descriptorOf(socket);
+  if (fd === undefined) return undefined;
+  const [, uid, gid] = socketOption(fd, SOL_SOCKET, SO_PEERCRED, 3) ?? [];
+  if (uid === undefined || gid === undefined) return undefined;
+  const others = (): number[] => socketOption(fd, SOL_SOCKET, SO_PEERGROUPS, MOST_GROUPS) ?? [];
+  return { user: userOf(uid), inGroup: isMember(group, () => [gid, ...others()]) };
+}
+
+const SOL_LOCAL = 0;
+const LOCAL_PEERCRED = 1;
+
+/** struct xucred: version, uid, number of groups (16 bits), up to 16 groups. */
+export function peerOnMacos(socket: net.Socket, group: string | undefined): Peer | undefined {
+  const fd = descriptorOf(socket);
+  if (fd === undefined) return undefined;
+  const [, uid, count, ...gids] = socketOption(fd, SOL_LOCAL, LOCAL_PEERCRED, 19) ?? [];
+  if (uid === undefined || count === undefined) return undefined;
+  return { user: userOf(uid), inGroup: isMember(group, () => gids.slice(0, count & 0xffff)) };
+}
+
+function userOf(uid: number): OsUser {
+  return { name: userName(uid), uid, privileged: uid === 0 };
+}
+
+function isMember(group: string | undefined, gids: () => number[]): boolean {
+  const wanted = group === undefined ? undefined : groupId(group);
+  return wanted !== undefined && gids().includes(wanted);
+}
+
+/** Neither Node nor Bun documents where the descriptor of a socket is; a test holds Bun to it. */
+function descriptorOf(socket: net.Socket): number | undefined {
+  const handle = (socket as { _handle?: { fd?: unknown } })._handle;
+  return typeof handle?.fd === 'number' && handle.fd >= 0 ? handle.fd : undefined;
+}
+
+/** Anybody can make a socket in /tmp: only root's, our own and the service's are believed. */
+export function distrust(address: string): string | undefined {
+  const found = lstatSync(address);
+  if (!found.isSocket()) return 'it is no socket';
+  if (found.uid === 0 || found.uid === currentUser().uid || found.uid === userId(SERVICE_USER))
+    return undefined;
+  return `it belongs to ${userName(found.uid)}`;
+}
