@@ -33,6 +33,7 @@ export class Connection {
   private readonly lines: string[] = [];
   private running = 0;
   private ending = false;
+  private finished = false;
   private unread: NodeJS.Timeout | undefined;
   private unfinished: NodeJS.Timeout | undefined;
 
@@ -42,6 +43,7 @@ export class Connection {
     socket.on('data', (chunk: Buffer) => this.receive(chunk));
     socket.on('error', () => socket.destroy()); // a client that vanishes is no news
     socket.on('drain', () => this.drained());
+    socket.on('end', () => this.finish());
     socket.on('close', () => {
       this.gone.abort();
       clearTimeout(this.unread);
@@ -66,6 +68,13 @@ export class Connection {
     });
   }
 
+  /** The client sends no more (`echo … | socat`): it still gets the answers to what it asked, but no events. */
+  private finish(): void {
+    this.finished = true;
+    this.gone.abort();
+    this.runLines();
+  }
+
   private receive(chunk: Buffer): void {
     if (this.ending) return;
     try {
@@ -87,6 +96,7 @@ export class Connection {
       if (line === undefined) break;
       if (line.trim() !== '') void this.answer(line);
     }
+    if (this.finished && this.running === 0 && this.lines.length === 0) this.socket.end();
     const full = this.lines.length > 0 || this.socket.writableLength > HIGH_WATER;
     if (full) this.socket.pause();
     else if (!this.ending) this.socket.resume();

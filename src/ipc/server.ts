@@ -29,7 +29,7 @@ export interface IpcServer extends AsyncDisposable {
 export async function startIpcServer(options: IpcServerOptions): Promise<IpcServer> {
   const { address, access, platform, log } = options;
   const connections = new Set<Connection>();
-  const server = net.createServer((socket) => {
+  const server = net.createServer({ allowHalfOpen: true }, (socket) => {
     if (connections.size >= MAX_CONNECTIONS) {
       refuse(socket);
       return;

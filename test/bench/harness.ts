@@ -68,7 +68,7 @@ export function configFor(server: TestPostgres, folder: string, nodeId = 'bench'
   const own = path.join(folder, nodeId);
   mkdirSync(own, { recursive: true, mode: 0o700 });
   const file = path.join(own, 'config.yaml');
-  const yaml = `repl:\n  node_id: ${nodeId}\n  postgresql: { host: ${server.base}, user: postgres }\n  grpc: { bind: 127.0.0.1 }\n  state_dir: ${own}/state\n`;
+  const yaml = `repl:\n  node_id: ${nodeId}\n  postgresql: { host: ${server.base}, user: postgres }\n  grpc: { bind: 127.0.0.1 }\n  state_dir: ${own}/state\n  ipc: { path: ${own}/ipc.sock }\n`;
   writeFileSync(file, yaml, { mode: 0o600 });
   return file;
 }

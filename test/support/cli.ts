@@ -42,7 +42,11 @@ export class Sandbox implements Disposable {
 
   /** Writes the `repl:` section of the configuration; `state_dir` lies in the sandbox. */
   writeConfig(section: Record<string, unknown>): void {
-    const repl = { state_dir: path.join(this.folder, 'state'), ...section };
+    const repl = {
+      state_dir: path.join(this.folder, 'state'),
+      ipc: { path: path.join(this.folder, 'ipc.sock') },
+      ...section,
+    };
     writeFileSync(this.config, JSON.stringify({ repl }), { mode: 0o600 }); // JSON is YAML
   }
 

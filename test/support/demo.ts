@@ -56,7 +56,7 @@ async function main(): Promise<void> {
 
   say('its configuration');
   const config = path.join(folder, 'config.yaml');
-  const yaml = `repl:\n  node_id: node-a\n  postgresql:\n    host: ${server.base}\n    user: postgres\n  grpc:\n    bind: 127.0.0.1\n  state_dir: ${folder}/state\n`;
+  const yaml = `repl:\n  node_id: node-a\n  postgresql:\n    host: ${server.base}\n    user: postgres\n  grpc:\n    bind: 127.0.0.1\n  state_dir: ${folder}/state\n  ipc:\n    path: ${folder}/ipc.sock\n`;
   writeFileSync(config, yaml, { mode: 0o600 });
   console.log(yaml.trimEnd());
 
