@@ -1,7 +1,9 @@
 /** Up to `max` sessions, opened when needed. A session that died is forgotten; nobody waits without a deadline. */
-import { SteepError } from '../lib/errors.ts';
+import { codeOf, SteepError } from '../lib/errors.ts';
 import { Session, type Sql } from './session.ts';
 import type { Target } from './target.ts';
+
+const TOO_MANY_CONNECTIONS = '53300';
 
 interface Waiter {
   resolve: (session: Session) => void;
@@ -14,8 +16,8 @@ export class Pool {
   private readonly idle: Session[] = [];
   private readonly busy = new Set<Session>();
   private readonly waiting: Waiter[] = [];
+  private readonly closing = new AbortController();
   private opening = 0;
-  private ended = false;
 
   constructor(target: Target, max: number) {
     this.target = target;
@@ -34,15 +36,24 @@ export class Pool {
   }
 
   private async acquire(): Promise<Session> {
-    if (this.ended) throw closedError();
+    if (this.closing.signal.aborted) throw closedError();
     const session = this.takeIdle();
     if (session) return session;
-    if (this.busy.size + this.opening < this.max) return await this.open();
+    if (this.busy.size + this.opening < this.max) {
+      try {
+        return await this.open();
+      } catch (error) {
+        // The server has no place for one more: those that we have must do.
+        if (codeOf(error) !== TOO_MANY_CONNECTIONS || this.busy.size + this.opening === 0) throw error;
+      }
+    }
     const { promise, resolve, reject } = Promise.withResolvers<Session>();
     const waiter: Waiter = { resolve, reject };
     this.waiting.push(waiter);
     const timer = setTimeout(() => {
-      this.waiting.splice(this.waiting.indexOf(waiter), 1);
+      const place = this.waiting.indexOf(waiter);
+      if (place === -1) return; // a session is just being opened for it, which has its own limit
+      this.waiting.splice(place, 1);
       reject(
         new SteepError(
           'TIMEOUT',
@@ -66,15 +77,16 @@ export class Pool {
     this.opening += 1;
     let session: Session;
     try {
-      session = await Session.open(this.target);
+      session = await Session.open(this.target, { signal: this.closing.signal });
     } catch (error) {
       // Those who wait would wait for a session that does not come.
-      for (const waiter of this.busy.size === 0 ? this.waiting.splice(0) : []) waiter.reject(error);
+      const last = this.busy.size === 0 && this.opening === 1;
+      for (const waiter of last ? this.waiting.splice(0) : []) waiter.reject(error);
       throw error;
     } finally {
       this.opening -= 1;
     }
-    if (this.ended) {
+    if (this.closing.signal.aborted) {
       session.destroy();
       throw closedError();
     }
@@ -84,7 +96,7 @@ export class Pool {
 
   private release(session: Session): void {
     const waiter = this.waiting.shift();
-    if (session.closed || this.ended) {
+    if (session.closed || this.closing.signal.aborted) {
       session.destroy();
       if (waiter) void this.open().then(waiter.resolve, waiter.reject);
     } else if (waiter) {
@@ -97,7 +109,7 @@ export class Pool {
 
   /** Ends every session; what runs or waits fails with NOT_CONNECTED. `now`: without a goodbye to the server. */
   async close(now = false): Promise<void> {
-    this.ended = true;
+    this.closing.abort(closedError());
     for (const waiter of this.waiting.splice(0)) waiter.reject(closedError());
     const sessions = [...this.idle.splice(0), ...this.busy];
     if (now) for (const session of sessions) session.destroy();

@@ -15,6 +15,8 @@ import type { Target } from './target.ts';
 export type Sql = postgres.Sql;
 
 export interface SessionOptions {
+  /** Gives up an attempt that is still under way, with the signal's reason. */
+  signal?: AbortSignal | undefined;
   /** Called once, when the connection ended for any reason. */
   onClose?: (() => void) | undefined;
   onNotify?: ((channel: string, payload: string) => void) | undefined;
@@ -71,6 +73,8 @@ export class Session {
           tcp_keepalives_count: 3,
         },
       };
+    // The client reads it behind our back, and throws at libpq's `any`.
+    delete process.env['PGTARGETSESSIONATTRS'];
     if (options.onNotify) Object.assign(clientOptions, { onnotify: options.onNotify });
     this.sql = postgres(clientOptions);
   }
@@ -80,7 +84,9 @@ export class Session {
    * Throws what openSocket and passwordFrom throw, PostgreSQL's own errors (with SQLSTATE), or TIMEOUT.
    */
   static async open(target: Target, options: SessionOptions = {}): Promise<Session> {
-    const password = target.passwordCommand ? await passwordFrom(target.passwordCommand) : target.password;
+    const password = target.passwordCommand
+      ? await passwordFrom(target.passwordCommand, { signal: options.signal })
+      : target.password;
     try {
       return await Session.attempt(target, password, options);
     } catch (error) {
@@ -98,15 +104,23 @@ export class Session {
   ): Promise<Session> {
     const deadline = new AbortController();
     const timer = setTimeout(() => deadline.abort(timedOut(target)), target.connectTimeout);
+    const signal = AbortSignal.any([deadline.signal, ...(options.signal ? [options.signal] : [])]);
     try {
-      const opened = await openSocket(target, deadline.signal);
+      const opened = await openSocket(target, signal);
       const hooks: SessionOptions = { ...options, onClose: undefined };
       const session = new Session(target, opened, password, hooks);
-      deadline.signal.addEventListener('abort', () => session.destroy());
-      await session.sql.unsafe('select 1').catch((error: unknown) => {
+      // Not left to the client: whatever it makes of the end of its socket, the attempt ends too.
+      const { promise: givenUp, reject } = Promise.withResolvers<never>();
+      const giveUp = (): void => reject(signal.reason as Error);
+      signal.addEventListener('abort', giveUp);
+      try {
+        await Promise.race([session.sql.unsafe('select 1'), givenUp]);
+      } catch (error) {
         session.destroy();
-        throw deadline.signal.aborted ? timedOut(target) : error;
-      });
+        throw error;
+      } finally {
+        signal.removeEventListener('abort', giveUp);
+      }
       if (session.ended)
         throw Object.assign(new Error('the server closed the connection'), { code: 'ECONNRESET' });
       // Only a session that once worked reports its end.
@@ -129,8 +143,9 @@ export class Session {
     if (this.ended) throw new SteepError('NOT_CONNECTED', 'the connection to PostgreSQL is closed');
     const { promise: expired, reject } = Promise.withResolvers<never>();
     const timer = setTimeout(() => {
-      this.destroy();
+      // First: the end of the socket fails the statement too, and at once.
       reject(new SteepError('TIMEOUT', `PostgreSQL did not answer within ${timeout} ms`));
+      this.destroy();
     }, timeout);
     try {
       return await Promise.race([run(this.sql), expired]);
