@@ -4,40 +4,9 @@ import { type ArgsDef, parseArgs, renderUsage } from 'citty';
 import { stripANSI } from 'bun';
 import { messageOf, SteepError } from '../lib/errors.ts';
 import type { Command } from './command.ts';
+import { commands } from './commands.ts';
 import { EXIT, exitCodeOf, printError, printText } from './output.ts';
 import { version } from './version-info.ts';
-
-interface Entry {
-  about: string;
-  load: () => Promise<{ command: Command }>;
-}
-
-/** Every command, by its words; the order is that of the help. */
-const commands: Record<string, Entry> = {
-  run: { about: 'Run the daemon in the foreground', load: () => import('./run.ts') },
-  'init-extension': {
-    about: 'Install or upgrade the extension steep_repl in PostgreSQL',
-    load: () => import('./init-extension.ts'),
-  },
-  'config show': {
-    about: 'Show the values in force and where each came from',
-    load: () => import('./config/show.ts'),
-  },
-  'config check': {
-    about: 'Check the configuration, its files, its ports and PostgreSQL',
-    load: () => import('./config/check.ts'),
-  },
-  'config schema': {
-    about: 'Print the JSON Schema of the file, for editors',
-    load: () => import('./config/schema.ts'),
-  },
-  'config path': {
-    about: 'Show which file is used, and where it is looked for',
-    load: () => import('./config/path.ts'),
-  },
-  'config init': { about: 'Write a commented starter file', load: () => import('./config/init.ts') },
-  version: { about: 'Print the version', load: () => import('./version.ts') },
-};
 
 /** Runs one command line and sets the exit code of the process. */
 export async function runCli(argv: string[]): Promise<void> {

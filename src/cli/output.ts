@@ -1,5 +1,5 @@
 /** What commands print: data on stdout, messages on stderr; and the exit codes of contract section 3. */
-import { stripANSI } from 'bun';
+import { sliceAnsi, stringWidth, stripANSI } from 'bun';
 import type { ErrorCode, SteepError } from '../lib/errors.ts';
 
 export const EXIT = {
@@ -53,16 +53,28 @@ export function printError(error: SteepError): void {
     printText(error.cause.stack, 'stderr');
 }
 
-/** Rows as aligned columns under their headings. */
+/** Rows as aligned columns under their headings; a line that does not fit the terminal ends in `…`. */
 export function printTable(headings: string[], rows: string[][]): void {
-  const widths = headings.map((heading, i) =>
-    Math.max(heading.length, ...rows.map((row) => row[i]?.length ?? 0)),
-  );
-  for (const row of [headings, ...rows])
-    printText(
-      row
-        .map((cell, i) => cell.padEnd(widths[i] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    );
+  const lines = [headings, ...rows];
+  const widths = headings.map((_heading, i) => Math.max(...lines.map((row) => stringWidth(row[i] ?? ''))));
+  for (const row of lines) {
+    const line = row
+      .map((cell, i) => cell + ' '.repeat((widths[i] ?? 0) - stringWidth(cell)))
+      .join('  ')
+      .trimEnd();
+    printText(fitted(line));
+  }
+}
+
+/** One labelled value a line. */
+export function printFields(fields: Record<string, string>): void {
+  const width = Math.max(...Object.keys(fields).map((label) => label.length));
+  for (const [label, value] of Object.entries(fields)) printText(`${label.padEnd(width)}  ${value}`);
+}
+
+/** Cuts a line to the width of the terminal: a wrapped table is mush. Elsewhere nothing is cut. */
+function fitted(line: string): string {
+  const { isTTY, columns } = process.stdout;
+  if (!isTTY || stringWidth(line) <= columns) return line;
+  return `${sliceAnsi(line, 0, columns - 1)}…`;
 }

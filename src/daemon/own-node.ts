@@ -3,6 +3,7 @@ import type { Config } from '../config/schema.ts';
 import type { Database } from '../db/database.ts';
 import { type NodeFacts, registerOwnNode } from '../db/nodes.ts';
 import { SteepError } from '../lib/errors.ts';
+import { type HostPort, parseHostPort } from '../lib/host-port.ts';
 import type { Logger } from '../lib/log.ts';
 import { startLoop } from './loop.ts';
 
@@ -31,8 +32,8 @@ export function startOwnNode({ config, database, log }: OwnNodeOptions): AsyncDi
 }
 
 function factsOf(config: Config): NodeFacts {
-  const postgresql = splitAddress(config.postgresql.advertise);
-  const grpc = config.grpc.enabled ? splitAddress(config.grpc.advertise) : undefined;
+  const postgresql = addressOf(config.postgresql.advertise);
+  const grpc = config.grpc.enabled ? addressOf(config.grpc.advertise) : undefined;
   return {
     node_id: config.node_id,
     node_name: config.node_name,
@@ -44,8 +45,9 @@ function factsOf(config: Config): NodeFacts {
   };
 }
 
-/** `host:port`, with an IPv6 address in brackets, as the configuration has checked it. */
-function splitAddress(address: string): { host: string; port: number } {
-  const colon = address.lastIndexOf(':');
-  return { host: address.slice(0, colon).replaceAll(/^\[|\]$/g, ''), port: Number(address.slice(colon + 1)) };
+/** The configuration has checked that it is one. */
+function addressOf(advertised: string): HostPort {
+  const address = parseHostPort(advertised);
+  if (!address) throw new SteepError('INTERNAL_ERROR', `not host:port: ${advertised}`);
+  return address;
 }

@@ -11,7 +11,7 @@ export interface Status {
   postgresql: PostgresqlStatus | null;
   grpc: { listening: boolean; port: number | null; tls_enabled: boolean; certificate_expires: string | null };
   ipc: { listening: boolean; path: string | null };
-  http: { enabled: boolean; listening: boolean; port: number | null };
+  http: { enabled: boolean; listening: boolean; bind: string | null; port: number | null };
   node: {
     node_id: string;
     node_name: string;
@@ -53,7 +53,12 @@ function statusOf(subject: Subject): Status {
     postgresql: postgresqlOf(subject),
     grpc: { listening: false, port: null, tls_enabled: false, certificate_expires: null },
     ipc: { listening: ipc.listening, path: ipc.path ?? null },
-    http: { enabled: config.http.enabled, listening: http.listening, port: http.port ?? null },
+    http: {
+      enabled: config.http.enabled,
+      listening: http.listening,
+      bind: http.listening ? config.http.bind : null,
+      port: http.port ?? null,
+    },
     node: {
       node_id: config.node_id,
       node_name: config.node_name,

@@ -1,44 +1,16 @@
-/**
- * What `config check` tries beyond the file itself. A check looks and changes nothing; to add one, add a line to
- * `checks`. It returns no finding where it does not apply.
- */
-import { accessSync, constants, statSync } from 'node:fs';
+/** What can be checked without PostgreSQL and without the daemon: files, rights, programs, ports. */
+import { accessSync, constants, readFileSync, statfsSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
-import type { LoadedConfig } from '../../config/load.ts';
-import { codeOf, messageOf } from '../../lib/errors.ts';
-import { formatHostPort } from '../../lib/host-port.ts';
-import type { Env, Platform } from '../../platform/index.ts';
+import { codeOf, messageOf } from '../lib/errors.ts';
+import { formatHostPort } from '../lib/host-port.ts';
+import type { Platform } from '../platform/index.ts';
+import type { Check, Finding, Status, Subject } from './checks.ts';
 
-export type Status = 'ok' | 'warn' | 'fail';
-
-export interface Finding {
-  status: Status;
-  message: string;
-  hint?: string;
-}
-
-export interface CheckResult {
-  name: string;
-  status: Status;
-  message: string;
-  hint: string | null;
-}
-
-export interface Subject {
-  loaded: LoadedConfig;
-  platform: Platform;
-  env: Env;
-}
-
-export interface Check {
-  name: string;
-  run: (subject: Subject) => Promise<Finding[]> | Finding[];
-}
-
-export const checks: readonly Check[] = [
+export const fileChecks: readonly Check[] = [
   { name: 'file', run: checkFile },
   { name: 'state_dir', run: checkStateDir },
+  { name: 'disk', run: checkDisk },
   { name: 'certificates', run: checkCertificates },
   { name: 'etcd', run: checkEtcdFiles },
   { name: 'postgresql files', run: checkPostgresqlFiles },
@@ -79,6 +51,19 @@ function checkStateDir({ loaded: { config }, platform }: Subject): Finding[] {
       { status: 'fail', message: `${folder}: others may write it (${unsafe})`, hint: `chmod go-w ${folder}` },
     ];
   return [{ status: 'ok', message: folder }];
+}
+
+const LITTLE_SPACE = 1024 ** 3;
+const NO_SPACE = 50 * 1024 ** 2;
+
+/** What is promised is written to state_dir first: a full disk stops votes and loses audit entries. */
+function checkDisk({ loaded: { config } }: Subject): Finding[] {
+  const folder = nearestExisting(config.state_dir);
+  const { bavail, bsize } = statfsSync(folder);
+  const free = bavail * bsize;
+  const message = `${Math.floor(free / 1024 ** 2)} MiB free for ${config.state_dir}`;
+  if (free >= LITTLE_SPACE) return [{ status: 'ok', message }];
+  return [{ status: free < NO_SPACE ? 'fail' : 'warn', message, hint: `make room:  df -h ${folder}` }];
 }
 
 function checkCertificates({ loaded: { config }, platform }: Subject): Finding[] {
@@ -128,16 +113,32 @@ function checkPasswordCommand({ loaded: { config }, env }: Subject): Finding[] {
 }
 
 async function checkPorts({ loaded: { config }, platform }: Subject): Promise<Finding[]> {
-  const { grpc, http } = config;
+  const { grpc, http, state_dir: stateDir } = config;
+  const daemon = pidOfDaemon(stateDir);
   return await Promise.all(
     Object.entries({ grpc, http })
       .filter(([, { enabled }]) => enabled)
-      .map(([key, { bind, port }]) => checkPort(key, bind, port, platform)),
+      .map(([key, { bind, port }]) => checkPort(key, bind, port, platform, daemon)),
   );
 }
 
+/** The process that holds the lock of `state_dir`, or held it last. */
+function pidOfDaemon(stateDir: string): string | undefined {
+  try {
+    return readFileSync(path.join(stateDir, 'lock'), 'utf8').trim();
+  } catch {
+    return undefined;
+  }
+}
+
 /** Listens for a moment: nothing else tells whether it would work. */
-async function checkPort(key: string, bind: string, port: number, platform: Platform): Promise<Finding> {
+async function checkPort(
+  key: string,
+  bind: string,
+  port: number,
+  platform: Platform,
+  daemon: string | undefined,
+): Promise<Finding> {
   const address = `${key} ${formatHostPort({ host: bind, port })}`;
   const failure = await new Promise<Error | undefined>((resolve) => {
     const server = createServer();
@@ -148,8 +149,8 @@ async function checkPort(key: string, bind: string, port: number, platform: Plat
   switch (codeOf(failure)) {
     case 'EADDRINUSE': {
       const holder = platform.listenerOf(port);
-      if (holder?.startsWith('steep-repl '))
-        return { status: 'ok', message: `${address} is held by ${holder}` };
+      if (holder !== undefined && holder.endsWith(`(pid ${daemon})`))
+        return { status: 'ok', message: `${address} is held by this node's daemon, pid ${daemon}` };
       return {
         status: 'fail',
         message: `${address} is held by ${holder ?? 'another process'}`,

@@ -1,0 +1,45 @@
+import type { Command } from './command.ts';
+
+interface Entry {
+  about: string;
+  load: () => Promise<{ command: Command }>;
+}
+
+/** Every command, by its words; the order is that of the help. Only the file of the one that runs is loaded. */
+export const commands: Record<string, Entry> = {
+  run: { about: 'Run the daemon in the foreground', load: () => import('./run.ts') },
+  status: { about: 'Show how the daemon is', load: () => import('./status.ts') },
+  health: { about: 'Show whether the daemon is healthy', load: () => import('./health.ts') },
+  reload: { about: 'Let the daemon read its configuration again', load: () => import('./reload.ts') },
+  'init-extension': {
+    about: 'Install or upgrade the extension steep_repl in PostgreSQL',
+    load: () => import('./init-extension.ts'),
+  },
+  'nodes list': { about: 'List the nodes of the cluster', load: () => import('./nodes/list.ts') },
+  'nodes get': { about: 'Show one node', load: () => import('./nodes/get.ts') },
+  'coordinator show': { about: 'Show which node coordinates', load: () => import('./coordinator/show.ts') },
+  audit: { about: 'Show the audit trail', load: () => import('./audit.ts') },
+  'config show': {
+    about: 'Show the values in force and where each came from',
+    load: () => import('./config/show.ts'),
+  },
+  'config check': {
+    about: 'Check the configuration, its files, its ports and PostgreSQL',
+    load: () => import('./config/check.ts'),
+  },
+  'config schema': {
+    about: 'Print the JSON Schema of the file, for editors',
+    load: () => import('./config/schema.ts'),
+  },
+  'config path': {
+    about: 'Show which file is used, and where it is looked for',
+    load: () => import('./config/path.ts'),
+  },
+  'config init': { about: 'Write a commented starter file', load: () => import('./config/init.ts') },
+  doctor: {
+    about: 'Check everything, and name the command that mends it',
+    load: () => import('./doctor.ts'),
+  },
+  completion: { about: 'Print a completion script for a shell', load: () => import('./completion.ts') },
+  version: { about: 'Print the version', load: () => import('./version.ts') },
+};

@@ -1,0 +1,64 @@
+import type { NodeRow, NodeStatus } from '../../db/nodes.ts';
+import { formatHostPort } from '../../lib/host-port.ts';
+import { defineCommand } from '../command.ts';
+import { connectToDaemon, daemonArgs } from '../daemon.ts';
+import { colour, formatSeconds, secondsSince } from '../format.ts';
+import { jsonArg, printJson, printTable, printText } from '../output.ts';
+
+export const statusColours = {
+  healthy: 'green',
+  unknown: 'dim',
+  degraded: 'yellow',
+  offline: 'dim',
+  unreachable: 'red',
+} as const;
+
+export const command = defineCommand({
+  args: {
+    ...daemonArgs,
+    status: {
+      type: 'string',
+      description: 'Only nodes in these states, separated by commas',
+      valueHint: 'STATUS,…',
+    },
+    json: jsonArg,
+  },
+  /** JSON: the result of nodes.list (docs/ipc.md). */
+  async run(args) {
+    using client = await connectToDaemon(args);
+    const wanted = args.status?.split(',') as NodeStatus[] | undefined;
+    const result = await client.call('nodes.list', wanted === undefined ? {} : { status_filter: wanted });
+    if (args.json) return printJson(result);
+    if (result.nodes.length === 0) return printText('no nodes', 'stderr');
+    printTable(
+      ['NODE', 'NAME', 'STATUS', 'POSTGRESQL', 'RPC', 'PRIORITY', 'COORDINATOR', 'LAST SEEN'],
+      result.nodes.map(rowOf),
+    );
+    return undefined;
+  },
+});
+
+function rowOf(node: NodeRow): string[] {
+  const {
+    node_id,
+    node_name,
+    status,
+    host,
+    port,
+    grpc_host,
+    grpc_port,
+    priority,
+    is_coordinator,
+    last_seen,
+  } = node;
+  return [
+    node_id,
+    node_name,
+    colour(statusColours[status], status),
+    formatHostPort({ host, port }),
+    grpc_host === null || grpc_port === null ? '-' : formatHostPort({ host: grpc_host, port: grpc_port }),
+    String(priority),
+    is_coordinator ? 'yes' : '-',
+    last_seen === null ? 'never' : `${formatSeconds(secondsSince(last_seen))} ago`,
+  ];
+}

@@ -1,0 +1,73 @@
+/** What `status` shows: state first, issues last, each with what to do about it. */
+import type { NodeRow } from '../db/nodes.ts';
+import { formatHostPort } from '../lib/host-port.ts';
+import type { Status } from '../operations/status.ts';
+import type { Issue } from '../operations/subject.ts';
+import { colour, formatSeconds, secondsSince } from './format.ts';
+
+const ROLES = { node: 'Primary Node', witness: 'Witness' };
+const MARKS = { note: colour('dim', '·'), warning: colour('yellow', '!'), error: colour('red', '!') };
+
+/** The lines of the screen; `nodes` is undefined while the registry is not known. */
+export function statusScreen(status: Status, nodes: NodeRow[] | undefined): string {
+  const { node, state, pid, uptime_seconds: uptime, version } = status;
+  const name = node.node_name === node.node_id ? node.node_id : `${node.node_id} (${node.node_name})`;
+  const rows: [string, string][] = [
+    [
+      'State',
+      `${state === 'running' ? colour('green', state) : colour('yellow', state)}, ${formatSeconds(uptime)}, pid ${pid}`,
+    ],
+  ];
+  if (status.postgresql) rows.push(['PostgreSQL', postgresqlLine(status.postgresql)]);
+  rows.push([
+    'IPC',
+    status.ipc.listening ? `listening on ${status.ipc.path}` : colour('red', 'not listening'),
+  ]);
+  if (status.http.enabled) rows.push(['HTTP', httpLine(status.http)]);
+  rows.push(['Coordinator', coordinatorLine(status)]);
+  if (nodes) rows.push(['Nodes', nodesLine(nodes)]);
+  return [
+    `steep-repl ${version} on ${name} (${ROLES[node.role]})`,
+    ...rows.map(([label, text]) => `${label.padEnd(11)}  ${text}`),
+    ...issueLines(status.issues),
+  ].join('\n');
+}
+
+function postgresqlLine(postgresql: NonNullable<Status['postgresql']>): string {
+  const { connected, version, host, port, database, latency_ms: latency, error } = postgresql;
+  const where = `${formatHostPort({ host, port })}/${database}`;
+  if (connected) return `${colour('green', 'connected')} ${version}, ${where}, ${latency} ms`;
+  return `${colour('red', 'not connected')}, ${where}${error === null ? '' : `: ${error}`}`;
+}
+
+function httpLine({ listening, bind, port }: Status['http']): string {
+  return listening && bind !== null && port !== null
+    ? `listening on ${formatHostPort({ host: bind, port })}`
+    : colour('red', 'not listening');
+}
+
+function coordinatorLine({ coordinator: { node_id: id, term, since } }: Status): string {
+  if (id === null) return 'none';
+  return `${id}, term ${term}${since === null ? '' : `, for ${formatSeconds(secondsSince(since))}`}`;
+}
+
+/** `3: 2 healthy, 1 unreachable`, the worst last. */
+function nodesLine(nodes: NodeRow[]): string {
+  const order = ['healthy', 'unknown', 'degraded', 'offline', 'unreachable'];
+  const counts = order
+    .map((status) => ({ status, count: nodes.filter((node) => node.status === status).length }))
+    .filter(({ count }) => count > 0)
+    .map(({ status, count }) => `${count} ${status}`);
+  return counts.length === 0 ? '0' : `${nodes.length}: ${counts.join(', ')}`;
+}
+
+function issueLines(issues: Issue[]): string[] {
+  if (issues.length === 0) return [];
+  return [
+    '',
+    ...issues.flatMap(({ severity, message, hint }) => [
+      `${MARKS[severity]} ${message}`,
+      ...(hint === null ? [] : [`  hint: ${hint}`]),
+    ]),
+  ];
+}

@@ -1,0 +1,92 @@
+import type { NodeRow } from '../db/nodes.ts';
+import type { IpcClient } from '../ipc/client.ts';
+import { SteepError } from '../lib/errors.ts';
+import type { Status } from '../operations/status.ts';
+import { defineCommand } from './command.ts';
+import { connectToDaemon, type DaemonAddress, daemonArgs } from './daemon.ts';
+import { colour } from './format.ts';
+import { EXIT, exitCodeOf, jsonArg, printError, printJson, printText } from './output.ts';
+import { statusScreen } from './status-screen.ts';
+
+const REDRAW_MS = 1000;
+/** Home, then clear to the end: nothing flickers. */
+const REDRAW = '\u001B[H\u001B[J';
+const CLEAR = '\u001B[2J';
+
+export const command = defineCommand({
+  args: {
+    ...daemonArgs,
+    watch: { type: 'boolean', alias: 'w', description: 'Show it again every second, until Ctrl-C' },
+    json: jsonArg,
+  },
+  /** JSON: the result of status.get (docs/ipc.md); `{"state": "not running", "issues": […]}` when nobody answers. */
+  async run(args) {
+    return args.watch ? await watch(args) : await once(args, args.json === true);
+  },
+});
+
+interface Seen {
+  status: Status;
+  nodes: NodeRow[] | undefined;
+}
+
+async function look(client: IpcClient): Promise<Seen> {
+  const status = await client.call('status.get', {});
+  const nodes = await client.call('nodes.list', {}).then(
+    (list) => list.nodes,
+    () => undefined, // PostgreSQL was never reached: the status says so itself
+  );
+  return { status, nodes };
+}
+
+/** 0 only when everything that was asked about is well. */
+function exitCode({ state, issues }: Status): number {
+  return state === 'running' && issues.every(({ severity }) => severity === 'note')
+    ? EXIT.ok
+    : EXIT.notHealthy;
+}
+
+async function once(where: DaemonAddress, json: boolean): Promise<number> {
+  try {
+    using client = await connectToDaemon(where);
+    const { status, nodes } = await look(client);
+    if (json) printJson(status);
+    else printText(statusScreen(status, nodes));
+    return exitCode(status);
+  } catch (thrown) {
+    const error = SteepError.from(thrown);
+    if (!json) throw error;
+    printJson({
+      state: 'not running',
+      issues: [{ severity: 'error', message: error.message, hint: error.hint ?? null }],
+    });
+    return exitCodeOf(error);
+  }
+}
+
+/** On a terminal in place, elsewhere one after the other. Ends with the exit code of what was seen last. */
+async function watch(where: DaemonAddress): Promise<number> {
+  const terminal = process.stdout.isTTY;
+  let code: number = EXIT.ok;
+  process.on('SIGINT', () => process.exit(code));
+  if (terminal) process.stdout.write(CLEAR);
+  for (;;) {
+    let text: string;
+    try {
+      using client = await connectToDaemon(where);
+      const { status, nodes } = await look(client);
+      text = statusScreen(status, nodes);
+      code = exitCode(status);
+    } catch (thrown) {
+      const error = SteepError.from(thrown);
+      code = exitCodeOf(error);
+      if (code === EXIT.usage) {
+        printError(error);
+        return code;
+      }
+      text = `${colour('red', 'not running')}: ${error.message}${error.hint === undefined ? '' : `\n  hint: ${error.hint}`}`;
+    }
+    printText(`${terminal ? REDRAW : ''}${text}${terminal ? '' : '\n'}`);
+    await Bun.sleep(REDRAW_MS);
+  }
+}
