@@ -1,11 +1,9 @@
 /** What follows from the schema: starter file, JSON Schema, documentation. */
 import { describe, expect, test } from 'bun:test';
-import { readFileSync } from 'node:fs';
-import path from 'node:path';
 import { describeSchema } from '../../../src/config/fields.ts';
 import { configJsonSchema } from '../../../src/config/json-schema.ts';
 import { defaultNodeId, starterFile } from '../../../src/config/starter.ts';
-import { documentation, withReference } from '../../support/generate-docs.ts';
+import { readDocument } from '../../support/generate-docs.ts';
 import { configFixture } from './fixture.ts';
 
 const fixture = configFixture();
@@ -76,14 +74,8 @@ test('the JSON Schema has every key, and lets stand what the loader lets stand',
   expect(at(['state_dir'])?.description).toEndWith('Default: <state base>/<node_id>.');
 });
 
-test('docs/configuration.md has the reference that the schema gives; mend it with: bun test/support/generate-docs.ts', () => {
-  const file = path.join(import.meta.dir, '../../..', documentation);
-  const text = readFileSync(file, 'utf8');
-  expect(text).toBe(withReference(text));
-});
-
 test('every example in docs/configuration.md loads', () => {
-  const text = readFileSync(path.join(import.meta.dir, '../../..', documentation), 'utf8');
+  const text = readDocument('docs/configuration.md');
   const examples = [...text.matchAll(/^```yaml\n(.*?)^```/gms)].map((match) => match[1] ?? '');
   expect(examples.length).toBeGreaterThan(3);
   for (const example of examples) expect(fixture.refusal(example, { HOME: fixture.home })).toBe('');
