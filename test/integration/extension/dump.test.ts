@@ -99,6 +99,8 @@ describe.skipIf(skip)('a dump comes back with every row', () => {
       ]);
     }
     expect(await rows(target)).toEqual(before);
+    const counter = 'select last_value, is_called from steep_repl.audit_log_id_seq';
+    expect([...(await target.sql.unsafe(counter))]).toEqual([...(await source.sql.unsafe(counter))]);
     await using daemon = target.as('daemon');
     await daemon`select steep_repl.set_node_status('1', 'unreachable')`;
     await goesOn(target);
