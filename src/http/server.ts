@@ -28,6 +28,8 @@ export function startHttpServer(options: HttpServerOptions): HttpServer {
       hostname: bind,
       port,
       development: false,
+      // Bun shares the port with whoever else has it unless told not to, when `development` is false.
+      reusePort: false,
       idleTimeout: 10,
       maxRequestBodySize: 64 * 1024,
       fetch: (request) => answer(request, options),
