@@ -85,9 +85,9 @@ async function respond(
   return response;
 }
 
-/** The path of an absolute URL, without making a URL object for each request. */
+/** The path of a URL, without making a URL object for each request. It is only a path when no Host was sent. */
 function pathOf(url: string): string {
-  const start = url.indexOf('/', url.indexOf('://') + 3);
+  const start = url.startsWith('/') ? 0 : url.indexOf('/', url.indexOf('://') + 3);
   const query = url.indexOf('?', start);
   return url.slice(start, query === -1 ? undefined : query);
 }
