@@ -77,15 +77,7 @@ export class Postgresql implements AsyncDisposable {
     );
     running.use(requireSoleDaemon(database, onFatal));
     const ownNode = running.use(startOwnNode({ config, database, log: log.component('registry') }));
-    running.use(
-      startRetention({
-        config,
-        database,
-        metrics,
-        log: log.component('audit'),
-        audit: (event) => this.trail.add(event),
-      }),
-    );
+    running.use(startRetention({ config, database, metrics, log: log.component('audit') }));
     running.use(feed);
     running.use(
       startListener({

@@ -1,6 +1,9 @@
-/** Removes audit rows that are older than `audit.retention`, a batch at a time, so that writers never wait long. */
+/**
+ * Removes audit rows that are older than `audit.retention`, a batch at a time, so that writers never wait long.
+ * The database itself audits that it was pruned.
+ */
 import type { Config } from '../config/schema.ts';
-import { type DaemonEvent, pruneBatch } from '../db/audit-log.ts';
+import { pruneBatch } from '../db/audit-log.ts';
 import type { Database } from '../db/database.ts';
 import { SteepError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
@@ -16,10 +19,9 @@ interface RetentionOptions {
   database: Database;
   log: Logger;
   metrics: Metrics;
-  audit: (event: DaemonEvent) => void;
 }
 
-export function startRetention({ config, database, log, metrics, audit }: RetentionOptions): AsyncDisposable {
+export function startRetention({ config, database, log, metrics }: RetentionOptions): AsyncDisposable {
   let done = false;
   const prune = async (): Promise<void> => {
     const { retention } = config().audit;
@@ -36,8 +38,6 @@ export function startRetention({ config, database, log, metrics, audit }: Retent
     if (total === 0) return;
     metrics.auditPruned.inc(total);
     log.info('pruned the audit trail', { rows: total });
-    const new_value = { rows: total, older_than_seconds: retention / 1000 };
-    audit({ action: 'audit.pruned', target_type: 'daemon', target_id: config().node_id, new_value });
   };
   return startLoop(prune, () => (done ? config().audit.prune_interval : SOON_MS));
 }

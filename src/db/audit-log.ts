@@ -12,7 +12,6 @@ export type DaemonAction =
   | 'postgresql.restored'
   | 'rpc.refused'
   | 'certificate.changed'
-  | 'audit.pruned'
   | 'audit.overflowed';
 
 export interface DaemonEvent {
