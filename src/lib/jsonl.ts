@@ -3,6 +3,7 @@
 export class LineTooLong extends Error {}
 
 const NEWLINE = 0x0a;
+const RETURN = 0x0d;
 const FIRST_CAPACITY = 1024;
 
 export class LineSplitter {
@@ -21,9 +22,7 @@ export class LineSplitter {
     for (let end = chunk.indexOf(NEWLINE); end !== -1; end = chunk.indexOf(NEWLINE, start)) {
       const part = chunk.subarray(start, end);
       start = end + 1;
-      if (this.length + part.length > this.limit) throw this.tooLong();
-      const line = this.length === 0 ? part.toString('utf8') : this.finish(part);
-      yield line.endsWith('\r') ? line.slice(0, -1) : line;
+      yield this.length === 0 ? this.whole(part) : this.finish(part);
     }
     if (start < chunk.length) this.keep(chunk.subarray(start));
   }
@@ -34,17 +33,24 @@ export class LineSplitter {
   }
 
   private finish(part: Buffer): string {
-    this.keep(part);
-    const line = this.rest.toString('utf8', 0, this.length);
+    if (part.length > 0) this.keep(part);
+    const line = this.whole(this.rest.subarray(0, this.length));
     this.length = 0;
     if (this.rest.length > FIRST_CAPACITY) this.rest = Buffer.alloc(0);
     return line;
   }
 
+  private whole(bytes: Buffer): string {
+    const length = bytes.length - (bytes.at(-1) === RETURN ? 1 : 0);
+    if (length > this.limit) throw this.tooLong();
+    return bytes.toString('utf8', 0, length);
+  }
+
   /** Grows by doubling: a line that comes a byte at a time is copied a few times, not at each byte. */
   private keep(part: Buffer): void {
     const length = this.length + part.length;
-    if (length > this.limit) throw this.tooLong();
+    // The last byte may be half of an end, which is not counted.
+    if (length > this.limit + (part.at(-1) === RETURN ? 1 : 0)) throw this.tooLong();
     if (length > this.rest.length) {
       const larger = Buffer.alloc(Math.max(FIRST_CAPACITY, 2 ** Math.ceil(Math.log2(length))));
       this.rest.copy(larger, 0, 0, this.length);
