@@ -8,7 +8,7 @@ import { isOperation, perform } from '../operations/index.ts';
 import type { Caller } from '../operations/operation.ts';
 import type { Subject } from '../operations/subject.ts';
 import { ipcCodes } from './errors.ts';
-import { MAX_LINE, request, type Response } from './protocol.ts';
+import { envelope, type IpcError, MAX_LINE, request, type Response } from './protocol.ts';
 
 /** Requests under way on one connection before no more are read. */
 const MAX_RUNNING = 32;
@@ -58,7 +58,8 @@ export class Connection {
     this.lines.length = 0;
     this.socket.pause();
     const deadline = performance.now() + limit;
-    while (this.running > 0 && performance.now() < deadline) await Bun.sleep(5);
+    const busy = (): boolean => this.running > 0 || this.socket.writableLength > 0;
+    while (busy() && !this.socket.destroyed && performance.now() < deadline) await Bun.sleep(5);
     await new Promise<void>((resolve) => {
       this.socket.once('close', () => resolve());
       this.socket.end();
@@ -84,28 +85,34 @@ export class Connection {
       this.closeWith(`a line is longer than ${MAX_LINE} bytes`);
       return;
     }
-    clearTimeout(this.unfinished);
-    if (this.splitter.unfinished)
-      this.unfinished = setTimeout(() => this.closeWith('a line was begun and not finished'), PATIENCE_MS);
     this.runLines();
   }
 
   private runLines(): void {
-    while (this.running < MAX_RUNNING) {
+    while (this.running < MAX_RUNNING && this.socket.writableLength <= HIGH_WATER) {
       const line = this.lines.shift();
       if (line === undefined) break;
       if (line.trim() !== '') void this.answer(line);
     }
     if (this.finished && this.running === 0 && this.lines.length === 0) this.socket.end();
     const full = this.lines.length > 0 || this.socket.writableLength > HIGH_WATER;
-    if (full) this.socket.pause();
-    else if (!this.ending) this.socket.resume();
+    clearTimeout(this.unfinished);
+    if (this.ending) return;
+    if (full) {
+      this.socket.pause();
+      return;
+    }
+    this.socket.resume();
+    // While we do not read, the rest of a line is not the client's to send.
+    if (this.splitter.unfinished)
+      this.unfinished = setTimeout(() => this.closeWith('a line was begun and not finished'), PATIENCE_MS);
   }
 
   private async answer(line: string): Promise<void> {
     const parsed = parse(line);
     if ('problem' in parsed) {
-      this.send({ id: null, result: null, error: { code: 'INVALID_REQUEST', message: parsed.problem } });
+      const error: IpcError = { code: 'INVALID_REQUEST', message: parsed.problem };
+      this.send({ id: parsed.id, result: null, error });
       return;
     }
     const { id, method, params } = parsed;
@@ -155,9 +162,13 @@ export class Connection {
   private send(response: Response): void {
     const { socket } = this;
     if (socket.destroyed || socket.writableEnded) return;
+    // Judged by what waits already: one answer alone may be larger.
+    if (socket.writableLength > DROP_WATER) {
+      this.drop('it does not keep up');
+      return;
+    }
     if (socket.write(`${JSON.stringify(response)}\n`)) return;
     this.unread ??= setTimeout(() => this.drop('it does not read'), PATIENCE_MS);
-    if (socket.writableLength > DROP_WATER) this.drop('it does not keep up');
   }
 
   private drained(): void {
@@ -172,12 +183,14 @@ export class Connection {
   }
 }
 
-function parse(line: string): { id: string; method: string; params: unknown } | { problem: string } {
+type Parsed = { id: string; method: string; params: unknown } | { id: string | null; problem: string };
+
+function parse(line: string): Parsed {
   let value: unknown;
   try {
     value = JSON.parse(line);
   } catch {
-    return { problem: 'not a JSON object' };
+    return { id: null, problem: 'not a JSON object' };
   }
   const checked = request.safeParse(value);
   if (checked.success)
@@ -185,6 +198,7 @@ function parse(line: string): { id: string; method: string; params: unknown } | 
   const [issue] = checked.error.issues;
   const where = issue?.path.join('.') ?? '';
   return {
+    id: envelope.safeParse(value).data?.id ?? null,
     problem:
       where === ''
         ? 'a request is {"id": string, "method": string, "params": object?}'
