@@ -38,18 +38,22 @@ export class IpcClient implements Disposable {
   private readonly pending = new Map<string, Pending>();
   private readonly splitter = new LineSplitter(MAX_ANSWER);
   private count = 0;
+  private reason = new SteepError('CANNOT_CONNECT', 'the daemon closed the connection');
 
   private constructor(address: string, socket: net.Socket) {
     this.address = address;
     this.socket = socket;
     this.closed = new Promise((resolve) => socket.once('close', () => resolve()));
     socket.on('data', (chunk: Buffer) => {
-      for (const line of this.splitter.push(chunk)) this.receive(JSON.parse(line) as Response);
+      try {
+        for (const line of this.splitter.push(chunk)) this.receive(JSON.parse(line) as Response);
+      } catch (cause) {
+        this.failAll(new SteepError('CANNOT_CONNECT', `what answers at ${address} is no daemon`, { cause }));
+        socket.destroy();
+      }
     });
     socket.on('error', () => {}); // followed by close
-    socket.once('close', () =>
-      this.failAll(new SteepError('CANNOT_CONNECT', 'the daemon closed the connection')),
-    );
+    socket.once('close', () => this.failAll(this.reason));
   }
 
   /**
@@ -97,7 +101,7 @@ export class IpcClient implements Disposable {
     timeout: number,
     onEvent: ((event: unknown) => void) | undefined,
   ): Promise<unknown> {
-    if (this.socket.destroyed) throw new SteepError('CANNOT_CONNECT', 'the daemon closed the connection');
+    if (this.socket.destroyed) throw this.reason;
     this.count += 1;
     const id = String(this.count);
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
@@ -130,7 +134,9 @@ export class IpcClient implements Disposable {
     else pending.resolve(response.result);
   }
 
+  /** Also what is asked from now on: an error without id is about the connection, which ends. */
   private failAll(error: SteepError): void {
+    this.reason = error;
     for (const { reject } of this.pending.values()) reject(error);
     this.pending.clear();
   }
