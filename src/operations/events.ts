@@ -7,7 +7,8 @@ export const eventsSubscribe = stream({
   changes: false,
   /** Every change of nodes and state is an entry of the audit trail: these are the events. */
   stream({ actions }, { subject, signal }, emit: (event: AuditEntry) => void) {
-    const wanted = actions === undefined ? undefined : new Set(actions);
+    if (signal.aborted) return { subscribed: true }; // nobody is there to end it
+    const wanted = actions?.length ? new Set(actions) : undefined;
     const end = subject.onAuditEntry((entry) => {
       if (wanted === undefined || wanted.has(entry.action)) emit(entry);
     });

@@ -14,7 +14,7 @@ export const nodesList = operation({
   async run({ status_filter: wanted }, { subject }) {
     const nodes = await currentNodes(subject);
     return {
-      nodes: wanted === undefined ? nodes : nodes.filter(({ status }) => wanted.includes(status)),
+      nodes: wanted?.length ? nodes.filter(({ status }) => wanted.includes(status)) : nodes,
       coordinator_id: subject.coordinator().node_id,
     };
   },
