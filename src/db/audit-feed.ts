@@ -61,14 +61,16 @@ export class AuditFeed {
     const firsts = [...this.gaps.map((gap) => gap.first), this.highest + 1n].map(String);
     const lasts = [...this.gaps.map((gap) => gap.last), 9_223_372_036_854_775_807n].map(String);
     const rows = await database.query(
-      (sql) => sql<(AuditEntry & { oldest: string; newest: string })[]>`
-        SELECT s.oldest, s.newest, ${entryColumns(sql)}
+      (sql) => sql<(AuditEntry & { oldest: string; newest: string; top: string })[]>`
+        SELECT s.oldest, s.newest, s.top, ${entryColumns(sql)}
           FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS oldest,
-                       pg_snapshot_xmax(pg_current_snapshot())::text AS newest) s
+                       pg_snapshot_xmax(pg_current_snapshot())::text AS newest,
+                       (SELECT coalesce(max(id), 0)::text FROM steep_repl.audit_log) AS top) s
           LEFT JOIN LATERAL (
                  SELECT a.* FROM unnest(string_to_array(${firsts.join(',')}, ',')::bigint[],
                                         string_to_array(${lasts.join(',')}, ',')::bigint[]) AS wanted (first, last)
-                   JOIN steep_repl.audit_log a ON a.id BETWEEN wanted.first AND wanted.last
+                  CROSS JOIN LATERAL (SELECT * FROM steep_repl.audit_log
+                                       WHERE id BETWEEN wanted.first AND wanted.last ORDER BY id LIMIT ${BATCH}) a
                   ORDER BY a.id LIMIT ${BATCH}) a ON true
          ORDER BY a.id`,
     );
@@ -76,14 +78,22 @@ export class AuditFeed {
     if (!snapshot) return [];
     const entries = rows
       .filter((row) => row.id !== null)
-      .map(({ oldest: _oldest, newest: _newest, ...entry }) => entry);
+      .map(({ oldest: _oldest, newest: _newest, top: _top, ...entry }) => entry);
     const ids = entries.map(({ id }) => BigInt(id));
     const above = ids.filter((id) => id > (this.highest ?? 0n));
     for (const id of ids) if (id <= this.highest) this.fill(id);
     this.settleGaps(BigInt(snapshot.oldest), BigInt(snapshot.newest), entries.length < BATCH);
     this.noteGaps(this.highest, above);
     this.highest = above.at(-1) ?? this.highest;
+    this.stepBack(BigInt(snapshot.top));
     return entries;
+  }
+
+  /** Ids begin again lower when a backup was restored, or the extension made anew: what is there now is old. */
+  private stepBack(top: bigint): void {
+    if (this.highest === undefined || top >= this.highest) return;
+    this.highest = top;
+    this.gaps = this.gaps.filter(({ first }) => first <= top);
   }
 
   private noteGaps(after: bigint, ids: bigint[]): void {
