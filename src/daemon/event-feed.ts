@@ -5,8 +5,8 @@ import type { Database } from '../db/database.ts';
 import { SteepError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 
-/** How often a transaction is looked after that took an id and is still open. */
-const GAP_MS = 1000;
+/** How soon it is looked again after a failure, or for a transaction that took an id and is still open. */
+const LATER_MS = 1000;
 
 export type EntryListener = (entry: AuditEntry) => void;
 
@@ -18,6 +18,7 @@ export class EventFeed implements AsyncDisposable {
   private reading: Promise<void> | undefined;
   private again = false;
   private ended = false;
+  private failing = false;
   private later: NodeJS.Timeout | undefined;
 
   constructor(database: Database, log: Logger) {
@@ -34,9 +35,7 @@ export class EventFeed implements AsyncDisposable {
   /** Something may be new: looks, once for many calls. */
   look(): void {
     this.again = true;
-    this.reading ??= this.read().finally(() => {
-      this.reading = undefined;
-    });
+    this.reading ??= this.read();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -55,12 +54,16 @@ export class EventFeed implements AsyncDisposable {
         for (const entry of entries) for (const listener of this.listeners) listener(entry);
         this.again ||= entries.length > 0; // there may be more than one batch
       }
+      this.failing = false;
     } catch (thrown) {
-      // While PostgreSQL is away nothing is missed: the next look goes on from here.
+      // Nothing is missed: the next look goes on from here.
       const error = SteepError.from(thrown);
-      if (error.code !== 'NOT_CONNECTED')
+      if (error.code !== 'NOT_CONNECTED' && !this.failing)
         this.log.warn('reading the audit trail failed', { error: error.message });
+      this.failing = true;
     }
-    if (this.feed.waiting && !this.ended) this.later = setTimeout(() => this.look(), GAP_MS);
+    this.reading = undefined;
+    if ((this.failing || this.feed.waiting) && !this.ended)
+      this.later = setTimeout(() => this.look(), LATER_MS);
   }
 }
