@@ -29,6 +29,7 @@ export function startListener({ database, onNotify, onListening }: ListenerOptio
   const listenOnce = async (): Promise<void> => {
     const closed = Promise.withResolvers<void>();
     const session = await Session.open(database.target, {
+      signal: stopping.signal,
       onClose: closed.resolve,
       onNotify: (_channel, payload) => {
         const notification = parse(payload);
