@@ -1,4 +1,5 @@
 /** The routes of contract section 10. They show no secrets and no paths of this host. */
+import type { AwayReason } from '../db/errors.ts';
 import type { Metrics } from '../lib/metrics.ts';
 import { healthOf } from '../operations/health.ts';
 import { uptimeOf } from '../operations/status.ts';
@@ -21,6 +22,8 @@ export const routes: Record<string, (context: RouteContext) => Response | Promis
 function health(subject: Subject): Response {
   const { status, components } = healthOf(subject);
   const { http: _self, ...shown } = components;
+  if (shown.postgresql?.error !== undefined)
+    shown.postgresql = { ...shown.postgresql, error: whyAway(subject) };
   const { node_id, node_name } = subject.config();
   const body = {
     status,
@@ -30,6 +33,27 @@ function health(subject: Subject): Response {
     version: subject.version,
   };
   return Response.json(body, { status: status === 'unhealthy' ? 503 : 200 });
+}
+
+/** In words of our own: the message that `status` shows may name sockets, files and commands of this host. */
+const REASONS: Record<AwayReason, string> = {
+  unreachable: 'the server cannot be reached',
+  starting: 'the server is starting up or shutting down',
+  full: 'the server has no free connection slot',
+  refused: 'the server refuses the login',
+  tls: 'TLS does not fit the server',
+  no_database: 'there is no such database',
+  no_rights: 'rights are missing',
+  no_extension: 'the extension is not installed',
+  schema_too_old: 'the extension must be upgraded',
+  schema_too_new: 'steep-repl must be upgraded',
+  too_old: 'PostgreSQL 18 or later is required',
+  read_only: 'the server is read-only',
+  held: 'another daemon looks after this database',
+};
+
+function whyAway({ database }: Subject): string {
+  return database?.state.kind === 'away' ? REASONS[database.state.reason] : 'not connected yet';
 }
 
 function ready(subject: Subject): Response {
