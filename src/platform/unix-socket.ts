@@ -26,9 +26,9 @@ export async function listenLocally(
   try {
     await removeStale(address);
     await listen(server, address);
-    if (gid !== undefined) chownSync(address, -1, gid);
-    chmodSync(address, access.mode);
+    giveAccess(address, access, gid);
   } catch (error) {
+    if (server.listening) await new Promise<void>((resolve) => server.close(() => resolve()));
     lock.release();
     throw error;
   }
@@ -40,9 +40,24 @@ export async function listenLocally(
   };
 }
 
+function giveAccess(address: string, { mode, group }: IpcAccess, gid: number | undefined): void {
+  try {
+    if (gid !== undefined) chownSync(address, -1, gid);
+    chmodSync(address, mode);
+  } catch (error) {
+    throw new SteepError('FAILED', `cannot give ${address} to group ${group}: ${messageOf(error)}`, {
+      cause: error,
+      hint: `ipc.group must be a group that ${currentUser().name} is a member of`,
+    });
+  }
+}
+
 function makeFolder(folder: string): void {
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o755 });
+    const first = mkdirSync(folder, { recursive: true });
+    if (first === undefined) return;
+    // Whatever the umask: who may use the socket must get through to it.
+    for (let made = folder; made.length >= first.length; made = path.dirname(made)) chmodSync(made, 0o755);
   } catch (error) {
     throw new SteepError('FAILED', `cannot make ${folder}: ${messageOf(error)}`, { cause: error });
   }
@@ -78,7 +93,14 @@ async function removeStale(address: string): Promise<void> {
     throw new SteepError('FAILED', `${address} belongs to ${userName(found.uid)}`, {
       hint: 'remove it, or set ipc.path',
     });
-  rmSync(address, { force: true });
+  try {
+    rmSync(address, { force: true });
+  } catch (error) {
+    throw new SteepError('FAILED', `cannot remove the stale socket ${address}: ${messageOf(error)}`, {
+      cause: error,
+      hint: `as ${userName(found.uid)}:  rm ${address}`,
+    });
+  }
 }
 
 function answers(address: string): Promise<boolean> {
