@@ -1,5 +1,6 @@
 /** What the benchmarks share: medians with spread, the executable under test, and a daemon on a real PostgreSQL. */
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { TestPostgres } from '../support/postgres.ts';
@@ -64,13 +65,22 @@ export async function serverWithExtension(
 }
 
 /** A configuration file for a daemon on this server; its path. */
-export function configFor(server: TestPostgres, folder: string, nodeId = 'bench'): string {
+export function configFor(server: TestPostgres, folder: string, nodeId = 'bench', more = ''): string {
   const own = path.join(folder, nodeId);
   mkdirSync(own, { recursive: true, mode: 0o700 });
   const file = path.join(own, 'config.yaml');
-  const yaml = `repl:\n  node_id: ${nodeId}\n  postgresql: { host: ${server.base}, user: postgres }\n  grpc: { bind: 127.0.0.1 }\n  state_dir: ${own}/state\n  ipc: { path: ${own}/ipc.sock }\n`;
+  const yaml = `repl:\n  node_id: ${nodeId}\n  postgresql: { host: ${server.base}, user: postgres }\n  grpc: { bind: 127.0.0.1 }\n  state_dir: ${own}/state\n  ipc: { path: ${own}/ipc.sock }\n${more === '' ? '' : `  ${more}\n`}`;
   writeFileSync(file, yaml, { mode: 0o600 });
   return file;
+}
+
+/** A TCP port of loopback that nobody has at this moment. */
+export async function freePort(): Promise<number> {
+  const server = net.createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as net.AddressInfo;
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+  return port;
 }
 
 export interface LogLine {

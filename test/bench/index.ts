@@ -1,6 +1,7 @@
 /** `bun run bench [NAME…] [--json]`: the rows of contract section 15 that can be measured on this machine. */
 import { cpus, totalmem } from 'node:os';
 import { auditTrail, createExtension } from './audit.ts';
+import { httpThroughput, idle, ipcLatency } from './doors.ts';
 import type { Benchmark, Row } from './harness.ts';
 import { lossAndRecovery } from './loss.ts';
 import { startOfExecutable, startToConnected } from './start.ts';
@@ -11,6 +12,9 @@ const benchmarks: Record<string, Benchmark> = {
   loss: lossAndRecovery,
   extension: createExtension,
   audit: auditTrail,
+  ipc: ipcLatency,
+  http: httpThroughput,
+  idle,
 };
 
 const names = process.argv.slice(2).filter((arg) => !arg.startsWith('--'));

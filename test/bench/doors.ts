@@ -1,0 +1,178 @@
+/** The local doors beside bare servers that do nothing, and what an idle daemon costs. */
+import { readFileSync } from 'node:fs';
+import net from 'node:net';
+import path from 'node:path';
+import {
+  BenchDaemon,
+  type Benchmark,
+  configFor,
+  freePort,
+  median,
+  percentile,
+  requireExecutable,
+  serverWithExtension,
+  spread,
+  temporaryFolder,
+} from './harness.ts';
+
+async function reference(...args: string[]): Promise<AsyncDisposable> {
+  const child = Bun.spawn(['bun', path.join(import.meta.dir, 'references.ts'), ...args], { stdout: 'pipe' });
+  await child.stdout.getReader().read(); // "ready"
+  return {
+    async [Symbol.asyncDispose]() {
+      child.kill();
+      await child.exited;
+    },
+  };
+}
+
+/** One request after the other on one connection; milliseconds of each. */
+async function askInTurn(socketPath: string, line: string, count: number): Promise<number[]> {
+  const socket = net.connect(socketPath);
+  await new Promise<void>((resolve, reject) => socket.once('connect', resolve).once('error', reject));
+  const samples: number[] = [];
+  for (let i = 0; i < count; i++) {
+    const began = performance.now();
+    const answered = new Promise<void>((resolve) => {
+      const onData = (chunk: Buffer): void => {
+        if (!chunk.includes(10)) return;
+        socket.off('data', onData);
+        resolve();
+      };
+      socket.on('data', onData);
+    });
+    socket.write(line);
+    await answered;
+    samples.push(performance.now() - began);
+  }
+  socket.destroy();
+  return samples;
+}
+
+const ROUNDS = 7;
+
+export const ipcLatency: Benchmark = async () => {
+  requireExecutable();
+  await using server = await serverWithExtension();
+  const folder = temporaryFolder();
+  await using daemon = new BenchDaemon(configFor(server, folder));
+  await daemon.logged('connected to PostgreSQL');
+  const echoPath = path.join(folder, 'echo.sock');
+  await using _echo = await reference('echo', echoPath);
+  const ours = path.join(folder, 'bench/ipc.sock');
+  const line = '{"id":"1","method":"status.get","params":{}}\n';
+  const ratios: number[] = [];
+  const p99s: number[] = [];
+  for (let i = -1; i < ROUNDS; i++) {
+    const subject = percentile(await askInTurn(ours, line, 3000), 99);
+    const bare = percentile(await askInTurn(echoPath, line, 3000), 99);
+    if (i < 0) continue; // the first round warms both
+    ratios.push(subject / bare);
+    p99s.push(subject);
+  }
+  const connects: number[] = [];
+  for (let i = 0; i < 50; i++) {
+    const began = performance.now();
+    await askInTurn(ours, line, 1);
+    connects.push(performance.now() - began);
+  }
+  return [
+    {
+      what: 'IPC status.get p99, one client, beside a bare echo server',
+      reach: '≤ 3×',
+      measured: `${spread(ratios, '×', 2)}; ours ${median(p99s).toFixed(2)} ms`,
+      reached: median(ratios) <= 3,
+      samples: ratios,
+    },
+    {
+      what: 'connect over IPC and ask status.get [SC-005]',
+      reach: '≤ 100 ms',
+      measured: spread(connects, 'ms', 2),
+      reached: percentile(connects, 99) <= 100,
+      samples: connects,
+    },
+  ];
+};
+
+/** Requests a second with `clients` in flight for `ms` milliseconds. */
+async function load(url: string, clients: number, ms: number): Promise<number> {
+  const end = performance.now() + ms;
+  let count = 0;
+  const client = async (): Promise<void> => {
+    while (performance.now() < end) {
+      await (await fetch(url)).arrayBuffer();
+      count += 1;
+    }
+  };
+  await Promise.all(Array.from({ length: clients }, client));
+  return count / (ms / 1000);
+}
+
+export const httpThroughput: Benchmark = async () => {
+  requireExecutable();
+  await using server = await serverWithExtension();
+  const folder = temporaryFolder();
+  const port = await freePort();
+  const barePort = await freePort();
+  const http = `http: { enabled: true, bind: 127.0.0.1, port: ${port} }`;
+  await using daemon = new BenchDaemon(configFor(server, folder, 'bench', http));
+  await daemon.logged('connected to PostgreSQL');
+  const url = `http://127.0.0.1:${port}/health`;
+  const size = (await (await fetch(url)).arrayBuffer()).byteLength;
+  await using _bare = await reference('http', String(barePort), String(size));
+  const ratios: number[] = [];
+  const rates: number[] = [];
+  for (let i = -1; i < ROUNDS; i++) {
+    const ours = await load(url, 16, 1500);
+    const bare = await load(`http://127.0.0.1:${barePort}/`, 16, 1500);
+    if (i < 0) continue;
+    ratios.push(ours / bare);
+    rates.push(ours);
+  }
+  return [
+    {
+      what: 'HTTP /health requests a second beside a bare Bun.serve',
+      reach: '≥ 0.7×',
+      measured: `${spread(ratios, '×', 2)}; ours ${median(rates).toFixed(0)}/s`,
+      reached: median(ratios) >= 0.7,
+      samples: ratios,
+    },
+  ];
+};
+
+const IDLE_SECONDS = 60;
+
+export const idle: Benchmark = async () => {
+  requireExecutable();
+  await using server = await serverWithExtension();
+  await using daemon = new BenchDaemon(configFor(server, temporaryFolder()));
+  await daemon.logged('connected to PostgreSQL');
+  await Bun.sleep(5000);
+  const before = cpuSeconds(daemon.pid);
+  await Bun.sleep(IDLE_SECONDS * 1000);
+  const share = ((cpuSeconds(daemon.pid) - before) / IDLE_SECONDS) * 100;
+  const memory =
+    Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${daemon.pid}/status`, 'utf8'))?.[1]) / 1024;
+  return [
+    {
+      what: `idle for ${IDLE_SECONDS} s, connected: one core`,
+      reach: '< 1 %',
+      measured: `${share.toFixed(2)} %`,
+      reached: share < 1,
+      samples: [share],
+    },
+    {
+      what: 'idle: memory (RSS)',
+      reach: '≤ 100 MB',
+      measured: `${memory.toFixed(0)} MB`,
+      reached: memory <= 100,
+      samples: [memory],
+    },
+  ];
+};
+
+/** User and system time, from clock ticks of a hundredth of a second. */
+function cpuSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
