@@ -12,7 +12,7 @@
  */
 import { Backoff } from '../lib/backoff.ts';
 import { SteepError } from '../lib/errors.ts';
-import { sleep } from '../lib/sleep.ts';
+import { orAborted, sleep } from '../lib/sleep.ts';
 import { type Away, type AwayReason, awayFrom, fromPostgres, hintFor, lossFrom } from './errors.ts';
 import { Pool } from './pool.ts';
 import { inspect, takeDatabase } from './server.ts';
@@ -116,21 +116,18 @@ export class Database {
 
   /** Ends the attempts and the sessions. A server that hangs is not waited for longer than a second. */
   async close(): Promise<void> {
-    this.stopping.abort();
+    this.stopping.abort(new SteepError('NOT_CONNECTED', 'the connection to PostgreSQL was given up'));
     await this.loop;
   }
 
   private async keepConnected(): Promise<void> {
     const { signal } = this.stopping;
-    const stopped = new Promise<undefined>((resolve) => {
-      signal.addEventListener('abort', () => resolve(undefined));
-    });
     const backoff = new Backoff();
     while (!signal.aborted) {
-      const attempt = await Promise.race([this.connect(), stopped]);
+      const attempt = await orAborted(this.connect(), signal);
       if (attempt === undefined) return;
       const connected = !('reason' in attempt);
-      const away = connected ? await this.stayConnected(attempt, stopped) : attempt;
+      const away = connected ? await this.stayConnected(attempt) : attempt;
       if (away === undefined) return;
       if (connected || this.current.kind !== 'away' || this.current.reason !== away.reason) backoff.reset();
       this.setState({ kind: 'away', since: new Date(), ...away });
@@ -143,46 +140,43 @@ export class Database {
     const { target } = this;
     const lost = Promise.withResolvers<Away>();
     const closed = awayFrom(Object.assign(new Error(), { code: 'ECONNRESET' }), target);
+    const { signal } = this.stopping;
+    const pool = new Pool(target, this.options.poolMax);
     let session: Session | undefined;
     try {
-      session = await Session.open(target, { onClose: () => lost.resolve(closed) });
+      session = await Session.open(target, { onClose: () => lost.resolve(closed), signal });
       const server = await inspect(session, target);
       if ('reason' in server) {
         await session.close();
         return server;
       }
       const began = performance.now();
-      const holder = await takeDatabase(session);
+      const holder = await takeDatabase(session, target);
       const latencyMs = performance.now() - began;
-      if (this.stopping.signal.aborted) throw new SteepError('NOT_CONNECTED', 'stopping');
-      if (holder === undefined)
-        return {
-          watched: session,
-          pool: new Pool(target, this.options.poolMax),
-          version: server.version,
-          latencyMs,
-          lost,
-        };
+      if (holder === undefined) {
+        // Connected is who can run statements: the watch may have got the server's last slot.
+        await pool.warm();
+        if (signal.aborted) throw signal.reason;
+        return { watched: session, pool, version: server.version, latencyMs, lost };
+      }
       await session.close();
       const message = `database ${describeTarget(target)} is held by ${holder}`;
       return { reason: 'held', message, hint: hintFor('held', target) };
     } catch (error) {
       session?.destroy();
+      await pool.close(true);
       return awayFrom(error, target);
     }
   }
 
   /** Connected until this returns, with the reason of the loss; undefined when `close` ended it. */
-  private async stayConnected(
-    connection: Connection,
-    stopped: Promise<undefined>,
-  ): Promise<Away | undefined> {
+  private async stayConnected(connection: Connection): Promise<Away | undefined> {
     const { watched, pool, version, latencyMs, lost } = connection;
     const state: DatabaseState = { kind: 'connected', since: new Date(), version, latencyMs };
     const probing = watch(watched, this.target, (ms) => (state.latencyMs = ms));
     this.connection = connection;
     this.setState(state);
-    const away = await Promise.race([lost.promise, probing.lost, stopped]);
+    const away = await orAborted(Promise.race([lost.promise, probing.lost]), this.stopping.signal);
     this.connection = undefined;
     probing.stop();
     if (away) {

@@ -24,13 +24,17 @@ export class Pool {
     this.max = max;
   }
 
+  /** Opens the first session. Throws as Session.open does. */
+  async warm(): Promise<void> {
+    this.release(await this.acquire());
+  }
+
   /** Runs one statement on a free session. Throws as Session.open and Session.query do. */
   async query<T>(run: (sql: Sql) => PromiseLike<T>): Promise<T> {
     const session = await this.acquire();
     try {
       return await session.query(run);
     } finally {
-      this.busy.delete(session);
       this.release(session);
     }
   }
@@ -44,6 +48,8 @@ export class Pool {
         return await this.open();
       } catch (error) {
         // The server has no place for one more: those that we have must do.
+        const free = codeOf(error) === TOO_MANY_CONNECTIONS ? this.takeIdle() : undefined;
+        if (free) return free;
         if (codeOf(error) !== TOO_MANY_CONNECTIONS || this.busy.size + this.opening === 0) throw error;
       }
     }
@@ -95,6 +101,7 @@ export class Pool {
   }
 
   private release(session: Session): void {
+    this.busy.delete(session);
     const waiter = this.waiting.shift();
     if (session.closed || this.closing.signal.aborted) {
       session.destroy();

@@ -21,6 +21,7 @@ export async function inspect(session: Session, target: Target): Promise<{ versi
              pg_catalog.pg_is_in_recovery() AS recovering,
              current_setting('default_transaction_read_only')::bool AS "readOnly",
              EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'steep_repl') AS schema`,
+    target.connectTimeout,
   );
   const away = (reason: Away['reason'], message: string): Away => ({
     reason,
@@ -35,7 +36,7 @@ export async function inspect(session: Session, target: Target): Promise<{ versi
     return away('read_only', 'default_transaction_read_only is on: the server takes no writes');
   if (!server.schema)
     return away('no_extension', `extension steep_repl is not installed in database ${target.database}`);
-  const installed = await installedVersion(session);
+  const installed = await installedVersion(session, target);
   if (installed === undefined) return away('no_rights', `role ${target.user} may not use schema steep_repl`);
   const order = compareVersions(installed, schemaVersion);
   if (order > 0)
@@ -51,26 +52,51 @@ export async function inspect(session: Session, target: Target): Promise<{ versi
   return { version };
 }
 
-/** The version of the schema, whether made by CREATE EXTENSION or without; undefined without rights to it. */
-async function installedVersion(session: Session): Promise<string | undefined> {
+/** What `grant_daemon` lets a role do. */
+const FUNCTIONS = [
+  'set_acting_for',
+  'daemon_register_node',
+  'set_node_status',
+  'remove_node',
+  'set_coordinator',
+  'record_events',
+  'prune_audit_log',
+];
+
+/** The version of the schema, whether made by CREATE EXTENSION or without; undefined without rights to all of it. */
+async function installedVersion(session: Session, { connectTimeout }: Target): Promise<string | undefined> {
   const [rights] = await session.query(
     (sql) => sql<{ usable: boolean }[]>`
-      SELECT has_schema_privilege('steep_repl', 'USAGE')
-         AND coalesce(has_function_privilege(to_regprocedure('steep_repl.record_events(jsonb, text)'), 'EXECUTE'), true)
-         AS usable`,
+      SELECT has_schema_privilege('steep_repl', 'USAGE') AND NOT EXISTS (
+               SELECT FROM pg_catalog.pg_proc
+                WHERE pronamespace = 'steep_repl'::regnamespace
+                  AND proname IN (SELECT jsonb_array_elements_text(${JSON.stringify(FUNCTIONS)}::text::jsonb))
+                  AND NOT has_function_privilege(oid, 'EXECUTE')
+             ) AND NOT EXISTS (
+               SELECT FROM pg_catalog.pg_class
+                WHERE relnamespace = 'steep_repl'::regnamespace
+                  AND relname IN ('nodes', 'coordinator_state', 'audit_log')
+                  AND NOT has_table_privilege(oid, 'SELECT')
+             ) AS usable`,
+    connectTimeout,
   );
   if (!rights?.usable) return undefined;
   const [row] = await session.query(
     (sql) => sql<{ version: string }[]>`SELECT steep_repl.version() AS version`,
+    connectTimeout,
   );
   return row?.version;
 }
 
 /** Takes the database for this session's life: undefined, or who holds it already. */
-export async function takeDatabase(session: Session): Promise<string | undefined> {
+export async function takeDatabase(
+  session: Session,
+  { connectTimeout }: Target,
+): Promise<string | undefined> {
   const [lock] = await session.query(
     (sql) =>
       sql<{ taken: boolean }[]>`SELECT pg_try_advisory_lock(${LOCK.key}::int, ${LOCK.daemon}::int) AS taken`,
+    connectTimeout,
   );
   if (lock?.taken) return undefined;
   const [holder] = await session.query(
@@ -80,10 +106,17 @@ export async function takeDatabase(session: Session): Promise<string | undefined
        WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
          AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
          AND l.classid = ${LOCK.key}::oid AND l.objid = ${LOCK.daemon}::oid`,
+    connectTimeout,
   );
   if (!holder) return 'another session (it just ended)';
-  const where = holder.address === null ? 'this host' : `${holder.address}:${holder.port}`;
+  const where = whereabouts(holder);
   return `${holder.name ?? 'a session'} from ${where}, PostgreSQL pid ${holder.pid}`;
+}
+
+/** A session over the Unix socket has port -1; of another role's session everything is hidden. */
+function whereabouts({ address, port }: { address: string | null; port: number | null }): string {
+  if (address !== null) return `${address}:${port}`;
+  return port === null ? 'an address that this role may not see' : 'this host';
 }
 
 /** One probe: that the server answers, still takes writes, and still has the extension. */

@@ -10,6 +10,7 @@ import postgres from 'postgres';
 import { SteepError } from '../lib/errors.ts';
 import { passwordFrom } from './password.ts';
 import { openSocket, type OpenedSocket } from './socket.ts';
+import { guardStartup } from './startup-guard.ts';
 import type { Target } from './target.ts';
 
 export type Sql = postgres.Sql;
@@ -30,6 +31,8 @@ export class Session {
   private readonly sql: Sql;
   private readonly socket: OpenedSocket['socket'];
   private ended = false;
+  /** Fail the statements that run: the client leaves some of them waiting for ever when its socket closes. */
+  private readonly running = new Set<(error: unknown) => void>();
 
   private constructor(
     target: Target,
@@ -41,6 +44,7 @@ export class Session {
     this.socket = opened.socket;
     this.socket.once('close', () => {
       this.ended = true;
+      for (const fail of this.running) fail(closedByServer());
       options.onClose?.();
     });
     let handedOut = false;
@@ -52,9 +56,9 @@ export class Session {
         user: target.user,
         pass: password ?? '',
         socket: () => {
-          if (handedOut)
-            throw Object.assign(new Error('the server closed the connection'), { code: 'ECONNRESET' });
+          if (handedOut) throw closedByServer();
           handedOut = true;
+          guardStartup(opened.socket);
           return opened.socket;
         },
         max: 1,
@@ -113,6 +117,7 @@ export class Session {
       const { promise: givenUp, reject } = Promise.withResolvers<never>();
       const giveUp = (): void => reject(signal.reason as Error);
       signal.addEventListener('abort', giveUp);
+      session.running.add(reject);
       try {
         await Promise.race([session.sql.unsafe('select 1'), givenUp]);
       } catch (error) {
@@ -120,9 +125,9 @@ export class Session {
         throw error;
       } finally {
         signal.removeEventListener('abort', giveUp);
+        session.running.delete(reject);
       }
-      if (session.ended)
-        throw Object.assign(new Error('the server closed the connection'), { code: 'ECONNRESET' });
+      if (session.ended) throw closedByServer();
       // Only a session that once worked reports its end.
       if (options.onClose) session.socket.once('close', options.onClose);
       return session;
@@ -141,15 +146,17 @@ export class Session {
     timeout = this.target.statementTimeout + GRACE_MS,
   ): Promise<T> {
     if (this.ended) throw new SteepError('NOT_CONNECTED', 'the connection to PostgreSQL is closed');
-    const { promise: expired, reject } = Promise.withResolvers<never>();
+    const { promise: failed, reject } = Promise.withResolvers<never>();
+    this.running.add(reject);
     const timer = setTimeout(() => {
       // First: the end of the socket fails the statement too, and at once.
       reject(new SteepError('TIMEOUT', `PostgreSQL did not answer within ${timeout} ms`));
       this.destroy();
     }, timeout);
     try {
-      return await Promise.race([run(this.sql), expired]);
+      return await Promise.race([run(this.sql), failed]);
     } finally {
+      this.running.delete(reject);
       clearTimeout(timer);
     }
   }
@@ -169,6 +176,10 @@ export class Session {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+function closedByServer(): Error {
+  return Object.assign(new Error('the server closed the connection'), { code: 'ECONNRESET' });
 }
 
 function timedOut(target: Target): SteepError {

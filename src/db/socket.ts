@@ -91,7 +91,7 @@ async function firstByte(socket: net.Socket, signal: AbortSignal): Promise<strin
     socket.destroy();
     throw new SteepError('CANNOT_CONNECT', 'the server sent unencrypted data after the request for TLS');
   }
-  socket.pause();
+  // Not paused: a listener added later would not set it going again, and the server is silent until we speak.
   return data.toString('latin1');
 }
 

@@ -1,10 +1,14 @@
 /** What the tests of the connection share: targets, a record of states, servers that misbehave. */
+import { setDefaultTimeout } from 'bun:test';
 import net from 'node:net';
 import { Database, type DatabaseState } from '../../../src/db/database.ts';
 import type { AwayReason } from '../../../src/db/errors.ts';
 import type { Target } from '../../../src/db/target.ts';
 import { type Settings, TestPostgres } from '../../support/postgres.ts';
 import { waitFor } from '../../support/wait.ts';
+
+/** A slow machine is no failure; a hang is one. */
+setDefaultTimeout(60_000);
 
 /** How to reach a test server, by its Unix socket unless told otherwise. */
 export function targetFor(
@@ -65,7 +69,9 @@ export class Watched implements AsyncDisposable {
 
   async until(what: 'connected' | AwayReason, limit?: number): Promise<number> {
     const began = performance.now();
-    await waitFor(() => this.now === what, `${what} (${this.now}: ${this.message})`, limit);
+    await waitFor(() => this.now === what, what, limit).catch((error: Error) => {
+      throw new Error(`${error.message}; it is ${this.now}: ${this.message}`);
+    });
     return performance.now() - began;
   }
 
@@ -102,6 +108,7 @@ export class FakeServer implements AsyncDisposable {
       socket.on('close', () => this.connections.delete(socket));
       socket.on('error', () => {});
       onConnection(socket, this.accepted);
+      socket.resume(); // or it would not notice the end
     });
   }
 
