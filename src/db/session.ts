@@ -113,6 +113,7 @@ export class Session {
       const opened = await openSocket(target, signal);
       const hooks: SessionOptions = { ...options, onClose: undefined };
       const session = new Session(target, opened, password, hooks);
+      if (opened.socket.destroyed) throw opened.tlsFailure?.() ?? closedByServer();
       // Not left to the client: whatever it makes of the end of its socket, the attempt ends too.
       const { promise: givenUp, reject } = Promise.withResolvers<never>();
       const giveUp = (): void => reject(signal.reason as Error);
@@ -122,7 +123,7 @@ export class Session {
         await Promise.race([session.sql.unsafe('select 1'), givenUp]);
       } catch (error) {
         session.destroy();
-        throw error;
+        throw opened.tlsFailure?.() ?? error;
       } finally {
         signal.removeEventListener('abort', giveUp);
         session.running.delete(reject);

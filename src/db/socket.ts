@@ -7,7 +7,7 @@ import net from 'node:net';
 import { homedir } from 'node:os';
 import path from 'node:path';
 import tls from 'node:tls';
-import { messageOf, SteepError } from '../lib/errors.ts';
+import { codeOf, messageOf, SteepError } from '../lib/errors.ts';
 import { thisPlatform } from '../platform/index.ts';
 import type { Target } from './target.ts';
 
@@ -17,6 +17,8 @@ const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]);
 export interface OpenedSocket {
   socket: net.Socket;
   encrypted: boolean;
+  /** Why TLS broke after its handshake: a TLS 1.3 server refuses our certificate only then. */
+  tlsFailure?: () => SteepError | undefined;
 }
 
 /**
@@ -37,7 +39,12 @@ export async function openSocket(target: Target, signal: AbortSignal): Promise<O
   const answer = await firstByte(socket, signal);
   if (answer === 'S') {
     try {
-      return { socket: await secured(socket, options, signal), encrypted: true };
+      const encrypted = await secured(socket, options, signal);
+      let failure: SteepError | undefined;
+      encrypted.on('error', (error) => {
+        if (/SSL/.test(`${codeOf(error)} ${error.message}`)) failure ??= tlsError(target, error);
+      });
+      return { socket: encrypted, encrypted: true, tlsFailure: () => failure };
     } catch (error) {
       socket.destroy();
       if (target.sslmode !== 'prefer' || signal.aborted) throw tlsError(target, error);
@@ -52,7 +59,16 @@ export async function openSocket(target: Target, signal: AbortSignal): Promise<O
 }
 
 function connected(socket: net.Socket, signal: AbortSignal): Promise<net.Socket> {
+  outliveErrors(socket);
   return settled(socket, 'connect', signal).then(() => socket);
+}
+
+/**
+ * Whoever uses a socket hears its errors, or its end, by listeners of his own. One must always be there: an error
+ * that comes while the socket goes from hand to hand would end the daemon.
+ */
+function outliveErrors(socket: net.Socket): void {
+  socket.on('error', () => {});
 }
 
 /** Resolves at the event, rejects at an error, a close or the signal, and then leaves no listener behind. */
@@ -67,7 +83,6 @@ function settled(socket: net.Socket, event: string, signal: AbortSignal): Promis
     };
     const fail = (error: unknown): void =>
       done(() => {
-        socket.on('error', () => {}); // it is given up: nobody is left to hear a late error
         socket.destroy();
         reject(error instanceof Error ? error : new Error(String(error)));
       });
@@ -101,6 +116,7 @@ async function secured(
   signal: AbortSignal,
 ): Promise<net.Socket> {
   const encrypted = tls.connect({ ...options, socket });
+  outliveErrors(encrypted);
   await settled(encrypted, 'secureConnect', signal);
   return encrypted;
 }
@@ -130,7 +146,7 @@ function tlsOptions(target: Target): tls.ConnectionOptions {
   const options: tls.ConnectionOptions = { rejectUnauthorized: verify, minVersion: 'TLSv1.2' };
   if (net.isIP(target.host) === 0) options.servername = target.host;
   if (verify && rootFile !== 'system' && rootFile !== undefined)
-    options.ca = readPem(rootFile, 'sslrootcert');
+    options.ca = readCertificates(rootFile, 'sslrootcert');
   if (certFile !== undefined && keyFile !== undefined) {
     refuseUnsafeKey(keyFile);
     options.cert = readPem(certFile, 'sslcert');
@@ -151,6 +167,16 @@ function readPem(file: string, key: string): string {
       cause: error,
     });
   }
+}
+
+/** Without a certificate in it, the public authorities would be trusted instead. */
+function readCertificates(file: string, key: string): string {
+  const pem = readPem(file, key);
+  if (!pem.includes('-----BEGIN CERTIFICATE-----') && !pem.includes('-----BEGIN TRUSTED CERTIFICATE-----'))
+    throw new SteepError('CONFIG_INVALID', `postgresql.${key}: ${file} holds no certificate`, {
+      hint: 'a PEM file: -----BEGIN CERTIFICATE----- …',
+    });
+  return pem;
 }
 
 function refuseUnsafeKey(file: string): void {
