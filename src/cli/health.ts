@@ -1,3 +1,4 @@
+import { MEMORY_ANSWER_MS } from '../ipc/client.ts';
 import { defineCommand } from './command.ts';
 import { connectToDaemon, daemonArgs } from './daemon.ts';
 import { colour } from './format.ts';
@@ -10,7 +11,7 @@ export const command = defineCommand({
   /** JSON: the result of health.check (docs/ipc.md). Exit 0 only when healthy. */
   async run(args) {
     using client = await connectToDaemon(args);
-    const health = await client.call('health.check', {});
+    const health = await client.call('health.check', {}, MEMORY_ANSWER_MS);
     if (args.json) {
       printJson(health);
     } else {

@@ -1,5 +1,5 @@
 import type { NodeRow } from '../db/nodes.ts';
-import type { IpcClient } from '../ipc/client.ts';
+import { type IpcClient, MEMORY_ANSWER_MS } from '../ipc/client.ts';
 import { SteepError } from '../lib/errors.ts';
 import type { Status } from '../operations/status.ts';
 import { defineCommand } from './command.ts';
@@ -31,7 +31,7 @@ interface Seen {
 }
 
 async function look(client: IpcClient): Promise<Seen> {
-  const status = await client.call('status.get', {});
+  const status = await client.call('status.get', {}, MEMORY_ANSWER_MS);
   const nodes = await client.call('nodes.list', {}).then(
     (list) => list.nodes,
     () => undefined, // PostgreSQL was never reached: the status says so itself

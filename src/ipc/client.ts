@@ -9,6 +9,8 @@ import type { IpcError, Response } from './protocol.ts';
 
 const CONNECT_MS = 2000;
 const ANSWER_MS = 35_000;
+/** For answers that the daemon has in its memory. */
+export const MEMORY_ANSWER_MS = 5000;
 /** An answer may be larger than a request may: a thousand audit entries are. */
 const MAX_ANSWER = 256 * 1024 * 1024;
 

@@ -16,7 +16,7 @@ const marker = `STEEP_TEST_RUN=${temporary}`;
 process.on('exit', () => rmSync(temporary, { recursive: true, force: true }));
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(1));
 
-const paths = folders.map((folder) => (folder.endsWith('.ts') ? folder : path.join('test', folder)));
+const paths = folders.map((folder) => path.join('test', folder));
 // A real server may be slow to start on a small machine; a hang must still end.
 const child = Bun.spawn(['bun', 'test', '--timeout=60000', ...paths.map((folder) => `./${folder}`)], {
   cwd: root,

@@ -1,0 +1,270 @@
+/** The screens of status and its sisters in every state of the daemon, as a DBA reads them. */
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { chownSync } from 'node:fs';
+import net from 'node:net';
+import path from 'node:path';
+import { type Outcome, Sandbox } from '../../support/cli.ts';
+import { nativeDir, POSTGRES_17, TestPostgres } from '../../support/postgres.ts';
+import { waitFor } from '../../support/wait.ts';
+import { startServer, TestDaemon } from '../ipc/support.ts';
+
+/** A screen with what differs from run to run replaced by words. */
+function steady(screen: string, daemon: TestDaemon, server?: TestPostgres): string {
+  return screen
+    .replaceAll(server?.base ?? daemon.sandbox.folder, '<socket folder>')
+    .replaceAll(daemon.socket, '<ipc socket>')
+    .replaceAll(/pid \d+/g, 'pid <pid>')
+    .replaceAll(/running, \d+s/g, 'running, <uptime>')
+    .replaceAll(/[\d.]+ ms/g, '<latency> ms')
+    .replaceAll(/for \d+ s/g, 'for <n> s')
+    .replaceAll(/connected 18\.\d+/g, 'connected 18.<minor>')
+    .replaceAll(/server: 17\.\d+/g, 'server: 17.<minor>');
+}
+
+async function ask(daemon: TestDaemon, ...words: string[]): Promise<Outcome> {
+  return await daemon.sandbox.run([...words, '--socket', daemon.socket]);
+}
+
+/** Waits until `status` is as wanted: states change within seconds, on a slow machine later. */
+async function untilStatus(daemon: TestDaemon, wanted: (outcome: Outcome) => boolean): Promise<Outcome> {
+  let outcome = await ask(daemon, 'status');
+  await waitFor(async () => wanted((outcome = await ask(daemon, 'status'))), 'the status');
+  return outcome;
+}
+
+let server: TestPostgres;
+beforeAll(async () => {
+  server = await startServer();
+});
+afterAll(() => server[Symbol.asyncDispose]());
+
+describe('without a daemon', () => {
+  test('status, health and nodes list are exit 3 with what to do', async () => {
+    using sandbox = new Sandbox();
+    const socket = path.join(sandbox.folder, 'nobody.sock');
+    for (const words of [['status'], ['health'], ['nodes', 'list'], ['audit'], ['reload']]) {
+      const outcome = await sandbox.run([...words, '--socket', socket]);
+      expect(outcome).toEqual({
+        code: 3,
+        stdout: '',
+        stderr: `steep-repl: no daemon answers at ${socket}\n  hint: start it:  steep-repl run;  or name its socket with --socket\n`,
+      });
+    }
+    const json = await sandbox.run(['status', '--json', '--socket', socket]);
+    expect(json).toMatchObject({ code: 3, stderr: '' });
+    expect(JSON.parse(json.stdout)).toMatchObject({ state: 'not running', issues: [{ severity: 'error' }] });
+  });
+
+  test.skipIf(process.getuid?.() !== 0)(
+    'a socket of another user is not believed: exit 5 (needs root)',
+    async () => {
+      using sandbox = new Sandbox();
+      const socket = path.join(sandbox.folder, 'theirs.sock');
+      const squatter = net.createServer();
+      await new Promise<void>((resolve) => squatter.listen(socket, resolve));
+      chownSync(socket, 4242, 4242);
+      const outcome = await sandbox.run(['status', '--socket', socket]);
+      expect(outcome.code).toBe(5);
+      expect(outcome.stderr).toContain('is not to be trusted: it belongs to 4242');
+      await new Promise<void>((resolve) => squatter.close(() => resolve()));
+    },
+  );
+
+  test('something that accepts and never answers is exit 6', async () => {
+    using sandbox = new Sandbox();
+    const socket = path.join(sandbox.folder, 'mute.sock');
+    const mute = net.createServer();
+    await new Promise<void>((resolve) => mute.listen(socket, resolve));
+    const child = sandbox.run(['health', '--socket', socket], { limit: 59_000 });
+    expect((await child).code).toBe(6);
+    mute.close();
+  });
+});
+
+describe('with a daemon', () => {
+  test('all well: the screen, exit 0', async () => {
+    await using daemon = await TestDaemon.start({ server });
+    const outcome = await untilStatus(daemon, ({ stdout }) => stdout.includes('Nodes        1: 1 healthy'));
+    expect(outcome).toMatchObject({ code: 0, stderr: '' });
+    expect(steady(outcome.stdout, daemon, server)).toBe(`steep-repl 0.1.0 on node-a (Primary Node)
+State        running, <uptime>, pid <pid>
+PostgreSQL   connected 18.<minor>, <socket folder>:5432/postgres, <latency> ms
+IPC          listening on <ipc socket>
+Coordinator  none
+Nodes        1: 1 healthy
+`);
+    const health = await ask(daemon, 'health');
+    expect(health.code).toBe(0);
+    expect(health.stdout).toStartWith(
+      'healthy\n\nCOMPONENT   HEALTH  STATUS     DETAIL\npostgresql  ok      connected  18.',
+    );
+    const list = await ask(daemon, 'nodes', 'list');
+    expect(list.stdout).toMatch(/^NODE {4}NAME {4}STATUS {3}POSTGRESQL/);
+    expect(list.stdout).toMatch(/node-a {2}node-a {2}healthy /);
+    const one = await ask(daemon, 'nodes', 'get', 'node-a', '--json');
+    expect(JSON.parse(one.stdout)).toMatchObject({ node: { node_id: 'node-a', status: 'healthy' } });
+    expect(await ask(daemon, 'nodes', 'get', 'node-x')).toMatchObject({ code: 1, stdout: '' });
+    expect((await ask(daemon, 'coordinator', 'show')).code).toBe(4);
+    expect((await ask(daemon, 'nodes', 'list', '--status', 'nonsense')).code).toBe(2);
+  });
+
+  test('a frozen PostgreSQL: exit 4, what is wrong and what to do; well again afterwards', async () => {
+    await using daemon = await TestDaemon.start({ server });
+    await untilStatus(daemon, ({ stdout }) => stdout.includes('Nodes '));
+    server.freeze('SIGSTOP');
+    try {
+      const outcome = await untilStatus(daemon, ({ code }) => code === 4);
+      expect(steady(outcome.stdout, daemon, server)).toContain(`
+PostgreSQL   not connected, <socket folder>:5432/postgres: the server does not answer
+`);
+      expect(steady(outcome.stdout, daemon, server)).toContain(`
+! PostgreSQL at <socket folder>:5432/postgres cannot be used for <n> s: the server does not answer
+  hint: is PostgreSQL running?  pg_isready -h <socket folder> -p 5432
+`);
+      expect((await ask(daemon, 'health')).code).toBe(4);
+      expect((await ask(daemon, 'nodes', 'list')).code).toBe(0); // as last read
+      expect((await ask(daemon, 'audit')).code).toBe(7);
+    } finally {
+      server.freeze('SIGCONT');
+    }
+    expect((await untilStatus(daemon, ({ code }) => code === 0)).code).toBe(0);
+  });
+
+  test('nobody at the address, PostgreSQL 17, no extension, no database: each says which', async () => {
+    await using old = await TestPostgres.start({ native: nativeDir(POSTGRES_17) });
+    await server.query('CREATE DATABASE bare');
+    const cases: [string, { server?: TestPostgres; config?: Record<string, unknown> }, string, string][] = [
+      ['nobody', {}, 'no such socket', 'pg_isready'],
+      [
+        'PostgreSQL 17',
+        { server: old },
+        'PostgreSQL 18 or later is required (server: 17.<minor>)',
+        'upgrade this server',
+      ],
+      [
+        'no extension',
+        { server, config: { postgresql: { database: 'bare' } } },
+        'extension steep_repl is not installed in database bare',
+        'steep-repl init-extension',
+      ],
+      [
+        'no database',
+        { server, config: { postgresql: { database: 'absent' } } },
+        'database "absent" does not exist',
+        'createdb',
+      ],
+    ];
+    for (const [name, options, message, hint] of cases) {
+      await using daemon = new TestDaemon(options);
+      await waitFor(() => daemon.log.includes('"msg":"ready"'), 'the daemon to be ready');
+      const outcome = await untilStatus(daemon, ({ stdout }) => stdout.includes('\n! '));
+      const screen = steady(outcome.stdout, daemon, options.server);
+      expect({ name, code: outcome.code }).toEqual({ name, code: 4 });
+      expect(screen).toContain(`cannot be used for <n> s: ${message}\n  hint: `);
+      expect(screen.split('hint: ')[1]).toContain(hint);
+    }
+  });
+
+  test('--watch shows it again and again', async () => {
+    await using daemon = await TestDaemon.start({ server });
+    const { stdout } = await daemon.sandbox.run(['status', '--watch', '--socket', daemon.socket], {
+      limit: 3500,
+    });
+    expect(stdout.match(/^steep-repl 0\.1\.0 on node-a/gm)?.length).toBeGreaterThanOrEqual(2);
+  });
+
+  test('doctor looks at everything, and fails for a publication of all tables', async () => {
+    await using daemon = await TestDaemon.start({ server });
+    const args = ['doctor', '--config', daemon.sandbox.config, '--json'];
+    const well = await daemon.sandbox.run(args);
+    const { checks } = JSON.parse(well.stdout) as {
+      checks: { name: string; status: string; message: string; hint: string | null }[];
+    };
+    expect(checks.filter(({ status }) => status === 'fail')).toEqual([]);
+    expect(well.code).toBe(0);
+    expect(checks.map(({ name }) => name)).toEqual(
+      expect.arrayContaining(['file', 'state_dir', 'disk', 'postgresql', 'server settings', 'daemon']),
+    );
+    expect(checks.find(({ message }) => message.startsWith('wal_level'))).toMatchObject({ status: 'note' });
+    await server.query('CREATE PUBLICATION everything FOR ALL TABLES');
+    const ill = await daemon.sandbox.run(args);
+    await server.query('DROP PUBLICATION everything');
+    expect(ill.code).toBe(1);
+    expect(ill.stdout).toContain('publication everything is FOR ALL TABLES');
+  });
+
+  test('config check connects to PostgreSQL', async () => {
+    using sandbox = new Sandbox();
+    const config = {
+      node_id: 'node-a',
+      grpc: { enabled: false },
+      postgresql: { host: server.base, user: 'postgres' },
+    };
+    sandbox.writeConfig(config);
+    const well = await sandbox.run(['config', 'check', '--config', sandbox.config]);
+    expect(well).toMatchObject({ code: 0, stderr: '' });
+    expect(well.stdout).toContain('PostgreSQL 18.');
+    sandbox.writeConfig({ ...config, postgresql: { host: sandbox.folder } });
+    const ill = await sandbox.run(['config', 'check', '--config', sandbox.config]);
+    expect(ill.code).toBe(1);
+    expect(ill.stdout).toContain('no such socket');
+  });
+});
+
+describe('audit', () => {
+  test('filters, counts, and shows the oldest first', async () => {
+    await using daemon = await TestDaemon.start({ server });
+    await server.query(
+      "SELECT steep_repl.register_node('audited', 'first', 'h'); SELECT steep_repl.register_node('audited', 'second', 'h')",
+    );
+    const text = await ask(daemon, 'audit', '--target', 'node:audited');
+    expect(text.stdout.trim().split('\n')).toHaveLength(2);
+    expect(text.stdout).toContain('node_name: first → second');
+    const json = await ask(
+      daemon,
+      'audit',
+      '--action',
+      'node.registered,node.updated',
+      '--target',
+      'node:audited',
+      '-n',
+      '1',
+      '--json',
+    );
+    expect(JSON.parse(json.stdout)).toMatchObject([{ action: 'node.updated', actor: 'postgres@local' }]);
+    expect((await ask(daemon, 'audit', '--since', '1h', '--until', '2001-01-01')).stdout).toBe('');
+    for (const wrong of [
+      ['--since', 'yesterday'],
+      ['--target', 'node'],
+      ['-n', 'many'],
+    ])
+      expect((await ask(daemon, 'audit', ...wrong)).code).toBe(2);
+    await server.query("SELECT steep_repl.remove_node('audited')");
+  });
+
+  test('-f shows every entry once across a restart of PostgreSQL', async () => {
+    await using own = await startServer();
+    await using daemon = await TestDaemon.start({ server: own });
+    const following = daemon.sandbox.run(['audit', '-f', '--json', '-n', '0', '--socket', daemon.socket], {
+      limit: 12_000,
+    });
+    await Bun.sleep(1500);
+    let written = 0;
+    const write = async (): Promise<void> => {
+      written += 1;
+      await own.query(`SELECT steep_repl.register_node('n${written}', 'n', 'h')`);
+    };
+    for (let i = 0; i < 20; i++) await write();
+    await own.signal('SIGKILL');
+    await own.start();
+    for (let i = 0; i < 20; i++) await write();
+    const { stdout } = await following;
+    const seen = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { id: string; target_id: string });
+    expect(new Set(seen.map(({ id }) => id)).size).toBe(seen.length);
+    const nodes = seen.map(({ target_id }) => target_id).filter((id) => /^n\d+$/.test(id));
+    expect(nodes.toSorted()).toEqual(Array.from({ length: written }, (_, i) => `n${i + 1}`).toSorted());
+  });
+});
