@@ -143,13 +143,13 @@ PostgreSQL   not connected, <socket folder>:5432/postgres: the server does not a
       ],
       [
         'no extension',
-        { server, config: { postgresql: { database: 'bare' } } },
+        { server, config: { postgresql: { host: server.base, user: 'postgres', database: 'bare' } } },
         'extension steep_repl is not installed in database bare',
         'steep-repl init-extension',
       ],
       [
         'no database',
-        { server, config: { postgresql: { database: 'absent' } } },
+        { server, config: { postgresql: { host: server.base, user: 'postgres', database: 'absent' } } },
         'database "absent" does not exist',
         'createdb',
       ],
