@@ -14,9 +14,11 @@ import { envelope, type IpcError, MAX_LINE, request, type Response } from './pro
 const MAX_RUNNING = 32;
 /** A client that began a line, or does not read its answers, is given this long. */
 const PATIENCE_MS = 10_000;
-/** Answers that wait for a slow reader before its requests are no longer read, and before it is dropped. */
-const HIGH_WATER = 1024 * 1024;
+/** Bytes that wait for a slow reader before its requests are no longer read, and before events end it. */
+const HIGH_WATER = 64 * 1024;
 const DROP_WATER = 16 * 1024 * 1024;
+/** Long answers go out in pieces, so that it can be seen whether they are read. */
+const PIECE = 64 * 1024;
 
 export interface ConnectionOptions {
   subject: Subject;
@@ -32,6 +34,7 @@ export class Connection {
   private readonly gone = new AbortController();
   private readonly lines: string[] = [];
   private running = 0;
+  private sent = 0;
   private ending = false;
   private finished = false;
   private unread: NodeJS.Timeout | undefined;
@@ -46,7 +49,7 @@ export class Connection {
     socket.on('end', () => this.finish());
     socket.on('close', () => {
       this.gone.abort();
-      clearTimeout(this.unread);
+      clearInterval(this.unread);
       clearTimeout(this.unfinished);
       this.lines.length = 0;
     });
@@ -125,14 +128,14 @@ export class Connection {
       const early: unknown[] = [];
       let started = false;
       const emit = (event: unknown): void => {
-        if (started) this.send({ id, event });
+        if (started) this.sendEvent({ id, event });
         else early.push(event);
       };
       const context = { subject, caller, signal: this.gone.signal };
       const result = await perform(method, params, context, emit);
       this.send({ id, result, error: null });
       started = true;
-      for (const event of early) this.send({ id, event });
+      for (const event of early) this.sendEvent({ id, event });
       metrics.observe('ipc', known, 'ok', (performance.now() - began) / 1000);
     } catch (thrown) {
       const error = SteepError.from(thrown);
@@ -162,17 +165,34 @@ export class Connection {
   private send(response: Response): void {
     const { socket } = this;
     if (socket.destroyed || socket.writableEnded) return;
-    // Judged by what waits already: one answer alone may be larger.
-    if (socket.writableLength > DROP_WATER) {
-      this.drop('it does not keep up');
-      return;
-    }
-    if (socket.write(`${JSON.stringify(response)}\n`)) return;
-    this.unread ??= setTimeout(() => this.drop('it does not read'), PATIENCE_MS);
+    const bytes = Buffer.from(`${JSON.stringify(response)}\n`);
+    this.sent += bytes.length;
+    let taken = true;
+    for (let start = 0; start < bytes.length; start += PIECE)
+      taken = socket.write(bytes.subarray(start, start + PIECE));
+    if (!taken) this.watchReader();
+  }
+
+  /** Answers are as many as were asked for; events come without end. */
+  private sendEvent(event: Response): void {
+    if (this.socket.writableLength > DROP_WATER) this.drop('it does not keep up');
+    else this.send(event);
+  }
+
+  /** Drops a client that for a while reads nothing of what waits for it. */
+  private watchReader(): void {
+    let passed = this.sent - this.socket.writableLength;
+    let since = performance.now();
+    this.unread ??= setInterval(() => {
+      const now = this.sent - this.socket.writableLength;
+      if (now > passed) since = performance.now();
+      else if (performance.now() - since >= PATIENCE_MS) this.drop('it does not read');
+      passed = now;
+    }, PATIENCE_MS / 10);
   }
 
   private drained(): void {
-    clearTimeout(this.unread);
+    clearInterval(this.unread);
     this.unread = undefined;
     this.runLines();
   }
