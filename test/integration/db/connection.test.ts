@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import type { Database } from '../../../src/db/database.ts';
 import type { SteepError } from '../../../src/lib/errors.ts';
-import { TestPostgres } from '../../support/postgres.ts';
+import type { TestPostgres } from '../../support/postgres.ts';
 import { waitFor } from '../../support/wait.ts';
 import { ms, serverWithExtension, targetFor, Watched } from './support.ts';
 
@@ -53,31 +53,6 @@ class Load implements AsyncDisposable {
 }
 
 describe('a server', () => {
-  test('that is absent at the start is found when it comes', async () => {
-    const late = TestPostgres.create();
-    late.useExtension();
-    await using absent = late;
-    await using watched = new Watched(targetFor(late));
-    await watched.until('unreachable');
-    expect(watched.message).toBe('no such socket');
-    const error = await watched.database.query((sql) => sql`select 1`).catch((thrown: unknown) => thrown);
-    expect(error).toMatchObject({ code: 'NOT_CONNECTED' });
-    expect((error as SteepError).message).toContain('no such socket');
-    expect((error as SteepError).hint).toContain('pg_isready');
-    await Bun.sleep(300);
-    await absent.start();
-    const found = await watched.until('no_extension');
-    await absent.query('CREATE EXTENSION steep_repl');
-    const created = await watched.until('connected');
-    console.log(`found ${ms(found)} after its start; the extension ${ms(created)} after it was created`);
-    expect(watched.history.filter((state) => state !== 'starting')).toEqual([
-      'unreachable',
-      'no_extension',
-      'connected',
-    ]);
-    expect(watched.database.state).toMatchObject({ kind: 'connected', version: '18.4' });
-  });
-
   test('may be killed 20 times in a row under load, and every query settles', async () => {
     const losses: number[] = [];
     const recoveries: number[] = [];
@@ -152,21 +127,6 @@ describe('a server', () => {
     expect(Math.max(...losses)).toBeLessThan(6000);
   });
 
-  test('that answers slowly once is not lost', async () => {
-    await using watched = new Watched(targetFor(server));
-    await watched.until('connected');
-    for (let i = 0; i < 2; i++) {
-      await Bun.sleep(500 + i * 130);
-      server.freeze('SIGSTOP');
-      const slow = watched.database.query((sql) => sql`select 1 as one`);
-      await Bun.sleep(900);
-      server.freeze('SIGCONT');
-      expect([...(await slow)]).toEqual([{ one: 1 }]);
-    }
-    await Bun.sleep(700);
-    expect(watched.history).toEqual(['connected']);
-  });
-
   test('that is not to blame for a stall of our own is not lost', async () => {
     await using watched = new Watched(targetFor(server));
     await watched.until('connected');
@@ -232,31 +192,6 @@ describe('a server', () => {
     }
     await Promise.all(running);
     expect(Math.max(...most)).toBe(4);
-  });
-
-  test('whose extension is dropped meanwhile is left alone until it is back', async () => {
-    await using watched = new Watched(targetFor(server));
-    await watched.until('connected');
-    await server.query('drop extension steep_repl');
-    await watched.until('no_extension');
-    await server.query('create extension steep_repl');
-    await watched.until('connected');
-    expect(watched.history).toEqual(['connected', 'no_extension', 'connected']);
-  });
-
-  test('that takes no writes any more is read-only until it does again', async () => {
-    await using watched = new Watched(targetFor(server));
-    await watched.until('connected');
-    await server.query(`alter system set default_transaction_read_only = on`);
-    await server.query(`select pg_reload_conf()`);
-    await watched.until('read_only');
-    {
-      await using sql = server.client({ connection: { default_transaction_read_only: false } });
-      await sql.unsafe(`alter system reset default_transaction_read_only`);
-    }
-    await server.query(`select pg_reload_conf()`);
-    await watched.until('connected');
-    expect(watched.history).toEqual(['connected', 'read_only', 'connected']);
   });
 });
 

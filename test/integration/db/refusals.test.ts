@@ -21,7 +21,7 @@ afterAll(async () => {
 describe('a password', () => {
   const SECRET = 'correct-horse-1';
 
-  test('that is rotated is picked up by the next attempt, and appears in no state', async () => {
+  test.concurrent('that is rotated is picked up by the next attempt, and appears in no state', async () => {
     await using strict = TestPostgres.create({ hba: ['local all all scram-sha-256'] });
     strict.useExtension();
     strict.writeHba(['local all all trust']);
@@ -57,7 +57,7 @@ describe('a password', () => {
     for (const secret of ['wrong-battery-2', SECRET, 'rotated-3']) expect(told).not.toContain(secret);
   });
 
-  test('that is missing is refused with the place to look', async () => {
+  test.concurrent('that is missing is refused with the place to look', async () => {
     await using strict = TestPostgres.create({ hba: ['local all all scram-sha-256'] });
     await strict.start();
     await using watched = new Watched(targetFor(strict));
@@ -69,7 +69,7 @@ describe('a password', () => {
 });
 
 describe('a server', () => {
-  test('of PostgreSQL 17 is too old, and nothing of it is used', async () => {
+  test.concurrent('of PostgreSQL 17 is too old, and nothing of it is used', async () => {
     await using old = await TestPostgres.start({ native: nativeDir(POSTGRES_17) });
     await using watched = new Watched(targetFor(old));
     await watched.until('too_old');
@@ -89,7 +89,7 @@ describe('a server', () => {
     expect(watched.message).toMatch(/^PostgreSQL 18 or later is required \(server: 15\.\d+\)$/);
   });
 
-  test('without the database is told which, and used when that is made', async () => {
+  test.concurrent('without the database is told which, and used when that is made', async () => {
     await using watched = new Watched(targetFor(server, { database: 'later' }));
     await watched.until('no_database');
     expect(watched.message).toBe('database "later" does not exist');
@@ -103,7 +103,7 @@ describe('a server', () => {
     expect(watched.history).toEqual(['no_database', 'no_extension', 'connected']);
   });
 
-  test('with another schema version says whose turn it is', async () => {
+  test.concurrent('with another schema version says whose turn it is', async () => {
     await server.query('create database newer');
     await server.query('create extension steep_repl', 'newer');
     for (const [version, reason, words] of [
@@ -120,14 +120,12 @@ describe('a server', () => {
     }
   });
 
-  test('that is a standby is read-only, and connected when it is promoted', async () => {
+  test.concurrent('that is a standby is read-only, and connected when it is promoted', async () => {
+    await using primary = await serverWithExtension();
     await using standby = TestPostgres.create({ settings: { primary_conninfo: '', hot_standby: 'on' } });
     rmSync(standby.data, { recursive: true });
-    await server.query('checkpoint');
-    await server.signal('SIGINT');
-    cpSync(server.data, standby.data, { recursive: true });
-    rmSync(path.join(standby.data, 'postmaster.pid'), { force: true });
-    await server.start();
+    await primary.stop();
+    cpSync(primary.data, standby.data, { recursive: true });
     standby.useExtension();
     writeFileSync(path.join(standby.data, 'standby.signal'), '');
     await standby.start();
@@ -141,7 +139,7 @@ describe('a server', () => {
 });
 
 describe('a role', () => {
-  test('without rights is told how to get them, whichever is missing, and does not come and go', async () => {
+  test.concurrent('without rights is told how to get them, whichever is missing, and does not come and go', async () => {
     await server.query(`create role app login`);
     await using watched = new Watched(targetFor(server, { user: 'app' }));
     await watched.until('no_rights');
@@ -168,7 +166,7 @@ describe('a role', () => {
     }
   });
 
-  test('whose rights end while it is connected loses PostgreSQL once', async () => {
+  test.concurrent('whose rights end while it is connected loses PostgreSQL once', async () => {
     await server.query(`create role fickle login; select steep_repl.grant_daemon('fickle')`);
     await using watched = new Watched(targetFor(server, { user: 'fickle', database: 'postgres' }));
     await watched.until('connected');
