@@ -36,6 +36,19 @@ export const commands: Record<string, Entry> = {
     load: () => import('./config/path.ts'),
   },
   'config init': { about: 'Write a commented starter file', load: () => import('./config/init.ts') },
+  'tls init': {
+    about: 'Make the CA, once, and the certificate of this node; again: renew the certificate',
+    load: () => import('./tls/init.ts'),
+  },
+  'tls issue': {
+    about: 'Sign a certificate for another node, or for an operator’s tools',
+    load: () => import('./tls/issue.ts'),
+  },
+  'tls show': { about: 'Show the certificates and when they expire', load: () => import('./tls/show.ts') },
+  'tls verify': {
+    about: 'Check the certificates, and the handshake with another node',
+    load: () => import('./tls/verify.ts'),
+  },
   doctor: {
     about: 'Check everything, and name the command that mends it',
     load: () => import('./doctor.ts'),
