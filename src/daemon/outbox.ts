@@ -25,6 +25,10 @@ export class Outbox {
   private readonly nodeId: string;
   private readonly now: () => Date;
   private events: OwedEvent[];
+  /** Handed to `store`, which has not returned yet: a change of them would be lost. */
+  private sending: readonly OwedEvent[] = [];
+  /** The file may end in a part of a line, and lack events. */
+  private torn = false;
 
   /** Reads what an earlier run still owes. Throws system errors. */
   constructor(options: OutboxOptions) {
@@ -53,6 +57,11 @@ export class Outbox {
       return;
     }
     this.events.push(owed);
+    if (this.torn) {
+      this.rewrite();
+      return;
+    }
+    this.torn = true;
     const fd = openSync(this.file, 'a', 0o600);
     try {
       appendFileSync(fd, `${JSON.stringify(owed)}\n`);
@@ -60,12 +69,13 @@ export class Outbox {
     } finally {
       closeSync(fd);
     }
+    this.torn = false;
   }
 
   /** The last place is kept for one event that counts those for which there was no room. */
   private countOverflow(dropped: OwedEvent): void {
     const last = this.events.at(-1);
-    if (last?.action === 'audit.overflowed') {
+    if (last?.action === 'audit.overflowed' && !this.sending.includes(last)) {
       last.new_value = { dropped: Number(last.new_value?.['dropped'] ?? 0) + 1, last: dropped.occurred_at };
       return;
     }
@@ -84,7 +94,12 @@ export class Outbox {
   async drain(store: (events: OwedEvent[]) => Promise<void>): Promise<void> {
     while (this.events.length > 0) {
       const batch = this.events.slice(0, BATCH);
-      await store(batch);
+      this.sending = batch;
+      try {
+        await store(batch);
+      } finally {
+        this.sending = [];
+      }
       const stored = new Set(batch.map((event) => event.event_id));
       this.events = this.events.filter((event) => !stored.has(event.event_id));
       this.rewrite();
@@ -92,7 +107,9 @@ export class Outbox {
   }
 
   private rewrite(): void {
+    this.torn = true;
     writeFileAtomic(this.file, this.events.map((event) => `${JSON.stringify(event)}\n`).join(''));
+    this.torn = false;
   }
 }
 
