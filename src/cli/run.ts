@@ -35,6 +35,7 @@ export const command = defineCommand({
 });
 
 function loggerFor({ log: { level, format }, postgresql }: LoadedConfig['config']): RootLogger {
+  process.stderr.on('error', () => {}); // whoever read the log is gone: that is no reason to stop
   const colour = process.stderr.isTTY && !process.env['NO_COLOR'];
   const log = createLogger({ level, format: chooseFormat(format, process.env), colour });
   if (postgresql.password !== undefined) log.redact(postgresql.password);

@@ -68,6 +68,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
           started: { at: startedAt, details },
           onFatal: fatal.reject,
         });
+  if (postgresql) stack.use(postgresql); // it runs from now on, also if a door cannot be opened
 
   const reload = (): ReloadOutcome => {
     try {
@@ -75,6 +76,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       config = fresh;
       pendingKeys = pending;
       reloadError = undefined;
+      postgresql?.reconfigured();
       if (applied.includes('log.level')) log.setLevel(config.log.level);
       own.info('configuration reloaded', { changed: applied });
       if (pending.length > 0) own.warn('these changes take effect at the next start', { keys: pending });
@@ -112,10 +114,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const doorOptions = { config, scope: loaded.scope, subject, platform, env, metrics, log };
   doors.ipc = stack.use(await openIpc(doorOptions));
   doors.http = stack.use(openHttp(doorOptions));
-  if (postgresql) {
-    stack.use(postgresql);
-    postgresql.start();
-  }
+  postgresql?.start();
   phase = 'running';
   own.info('ready', { version, node_id: nodeId, pid: process.pid, config: loaded.file, state_dir: stateDir });
 
@@ -127,6 +126,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       phase = 'stopping';
       const uptime = Math.round((Date.now() - startedAt.getTime()) / 1000);
       await postgresql?.recordStop(reason, uptime, error);
+      await postgresql?.[Symbol.asyncDispose](); // before the doors: it was started after them
       await running.disposeAsync();
     },
   };

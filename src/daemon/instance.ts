@@ -2,7 +2,7 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { writeFileAtomic } from '../lib/atomic-file.ts';
-import { messageOf, SteepError } from '../lib/errors.ts';
+import { codeOf, messageOf, SteepError } from '../lib/errors.ts';
 import type { Env, Platform } from '../platform/index.ts';
 
 /** Makes `state_dir`, private to us. Throws FAILED when it cannot be had, PERMISSION_DENIED when others may write it. */
@@ -50,7 +50,10 @@ export function lockInstance(dir: string, platform: Platform): Disposable {
   return { [Symbol.dispose]: release };
 }
 
-/** Writes the PID file where the platform keeps them, else into `state_dir`; removed when disposed. */
+/**
+ * Writes the PID file where the platform keeps them, else into `state_dir`. Removed when disposed or when the
+ * process exits, unless another daemon of this name has written its own there meanwhile.
+ */
 export function writePidFile(
   options: { nodeId: string; stateDir: string; scope: 'system' | 'user' },
   platform: Platform,
@@ -60,12 +63,45 @@ export function writePidFile(
   const fallback = path.join(options.stateDir, 'daemon.pid');
   const file = runtime === undefined ? fallback : (tryPidFile(runtime, options.nodeId) ?? fallback);
   if (file === fallback) writeFileAtomic(fallback, `${process.pid}\n`, 0o644);
-  return { file, [Symbol.dispose]: () => rmSync(file, { force: true }) };
+  const remove = (): void => {
+    if (pidIn(file) === process.pid) rmSync(file, { force: true });
+  };
+  process.once('exit', remove);
+  return {
+    file,
+    [Symbol.dispose]: () => {
+      process.off('exit', remove);
+      remove();
+    },
+  };
 }
 
-/** Undefined where this user has no rights to the runtime folder: that is no reason not to run. */
+/** Undefined where the file cannot be read, or holds no number. */
+function pidIn(file: string): number | undefined {
+  try {
+    return Number(readFileSync(file, 'utf8')) || undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return codeOf(error) === 'EPERM';
+  }
+}
+
+/**
+ * Undefined where this user has no rights to the runtime folder, or where a living process has written its own
+ * under this name (another `state_dir` with the same node id): that is no reason not to run.
+ */
 function tryPidFile(folder: string, nodeId: string): string | undefined {
   const file = path.join(folder, `${nodeId}.pid`);
+  const other = pidIn(file);
+  if (other !== undefined && other !== process.pid && isAlive(other)) return undefined;
   try {
     mkdirSync(folder, { recursive: true, mode: 0o755 });
     writeFileAtomic(file, `${process.pid}\n`, 0o644);

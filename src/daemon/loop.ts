@@ -1,10 +1,15 @@
 import { sleep } from '../lib/sleep.ts';
 
+export interface Loop extends AsyncDisposable {
+  /** Runs the job now, or once more if it is just running. */
+  wake(): void;
+}
+
 /**
  * Runs a job again and again until disposed, pausing `pause()` milliseconds between runs: a slow job never
  * overlaps itself. The job must handle its own errors; disposal waits for a running one.
  */
-export function startLoop(job: () => Promise<void>, pause: () => number): AsyncDisposable & { wake(): void } {
+export function startLoop(job: () => Promise<void>, pause: () => number): Loop {
   const stopping = new AbortController();
   let waiting = new AbortController();
   const run = async (): Promise<void> => {

@@ -5,7 +5,7 @@ import { type NodeFacts, registerOwnNode } from '../db/nodes.ts';
 import { SteepError } from '../lib/errors.ts';
 import { type HostPort, parseHostPort } from '../lib/host-port.ts';
 import type { Logger } from '../lib/log.ts';
-import { startLoop } from './loop.ts';
+import { type Loop, startLoop } from './loop.ts';
 
 interface OwnNodeOptions {
   config: () => Config;
@@ -13,7 +13,7 @@ interface OwnNodeOptions {
   log: Logger;
 }
 
-export function startOwnNode({ config, database, log }: OwnNodeOptions): AsyncDisposable & { wake(): void } {
+export function startOwnNode({ config, database, log }: OwnNodeOptions): Loop {
   let complained = false;
   const beat = async (): Promise<void> => {
     if (database.state.kind !== 'connected') return;

@@ -10,6 +10,7 @@ import type { RootLogger } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
 import { type AuditTrail, startAuditTrail } from './audit-trail.ts';
 import { EventFeed } from './event-feed.ts';
+import type { Loop } from './loop.ts';
 import { Outbox } from './outbox.ts';
 import { startOwnNode } from './own-node.ts';
 import { RegistryView } from './registry-view.ts';
@@ -38,6 +39,8 @@ export class Postgresql implements AsyncDisposable {
   private readonly options: PostgresqlOptions;
   private readonly running = new AsyncDisposableStack();
   private readonly trail: AuditTrail;
+  private ownNode: Loop | undefined;
+  private retention: Loop | undefined;
   private announced = false;
 
   /** Reads what an earlier run still owes the audit trail; connects to nothing yet. Throws system errors. */
@@ -49,7 +52,6 @@ export class Postgresql implements AsyncDisposable {
     this.outbox = new Outbox({ file: path.join(stateDir, 'audit-outbox.jsonl'), nodeId });
     this.feed = new EventFeed(this.database, options.log.component('audit'));
     this.registry = new RegistryView(this.database);
-    this.running.defer(() => this.database.close());
     this.trail = this.running.use(
       startAuditTrail({
         outbox: this.outbox,
@@ -77,7 +79,8 @@ export class Postgresql implements AsyncDisposable {
     );
     running.use(requireSoleDaemon(database, onFatal));
     const ownNode = running.use(startOwnNode({ config, database, log: log.component('registry') }));
-    running.use(startRetention({ config, database, metrics, log: log.component('audit') }));
+    this.ownNode = ownNode;
+    this.retention = running.use(startRetention({ config, database, metrics, log: log.component('audit') }));
     running.use(feed);
     running.use(
       startListener({
@@ -103,6 +106,12 @@ export class Postgresql implements AsyncDisposable {
     this.trail.add({ target_type: 'daemon', target_id: this.options.config().node_id, action, ...event }, at);
   }
 
+  /** Lets new intervals and a new retention count now, not after the old interval. */
+  reconfigured(): void {
+    this.ownNode?.wake();
+    this.retention?.wake();
+  }
+
   /** Records the stop, if the start was recorded, and gives the server a moment to take it. */
   async recordStop(reason: string, uptimeSeconds: number, error: SteepError | undefined): Promise<void> {
     if (this.announced) {
@@ -113,6 +122,8 @@ export class Postgresql implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    // First: the loops wait for the statements that they have under way, however long those would take.
+    await this.database.close();
     await this.running.disposeAsync();
   }
 

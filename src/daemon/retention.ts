@@ -8,7 +8,7 @@ import type { Database } from '../db/database.ts';
 import { SteepError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
-import { startLoop } from './loop.ts';
+import { type Loop, startLoop } from './loop.ts';
 
 const BATCH = 10_000;
 /** The wait after a start or a run that PostgreSQL's absence prevented. */
@@ -21,7 +21,7 @@ interface RetentionOptions {
   metrics: Metrics;
 }
 
-export function startRetention({ config, database, log, metrics }: RetentionOptions): AsyncDisposable {
+export function startRetention({ config, database, log, metrics }: RetentionOptions): Loop {
   let done = false;
   const prune = async (): Promise<void> => {
     const { retention } = config().audit;
