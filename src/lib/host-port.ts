@@ -28,6 +28,13 @@ export function parseHostPort(text: string): HostPort | undefined {
   return name !== undefined && isHost(name) ? { host: name, port } : undefined;
 }
 
+/** `parseHostPort` of text that was checked before. Throws for any other. */
+export function requireHostPort(text: string): HostPort {
+  const parsed = parseHostPort(text);
+  if (!parsed) throw new Error(`not host:port: ${text}`);
+  return parsed;
+}
+
 /** The reverse of `parseHostPort`. */
 export function formatHostPort({ host, port }: HostPort): string {
   return isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`;
