@@ -14,15 +14,23 @@ export function collectMetrics(metrics: Metrics, subject: Subject, owed: () => n
     metrics.startTime.set(startedAt.getTime() / 1000);
     metrics.postgresqlConnected.set(database?.state.kind === 'connected' ? 1 : 0);
     metrics.postgresqlLatency.set(database?.state.kind === 'connected' ? database.state.latencyMs / 1000 : 0);
-    const nodes = subject.knownNodes() ?? [];
+    const members = subject.cluster.registry.members();
     for (const status of NODE_STATUSES)
-      metrics.nodes.set({ status }, nodes.filter((node) => node.status === status).length);
+      metrics.nodes.set(
+        { status },
+        members.filter(({ node_id: id }) => subject.statusOf(id) === status).length,
+      );
     const issues = subject.issues();
     for (const severity of SEVERITIES)
       metrics.issues.set({ severity }, issues.filter((issue) => issue.severity === severity).length);
     const { node_id, term } = subject.coordinator();
     metrics.coordinator.set(node_id === subject.config().node_id ? 1 : 0);
     metrics.term.set(term ?? 0);
+    const expires = subject.doors().grpc.certificateExpires;
+    metrics.certificateExpiry.set(expires === undefined ? 0 : expires.getTime() / 1000);
+    metrics.peerRoundTrip.reset();
+    for (const { member, roundTrip } of subject.cluster.peers())
+      if (roundTrip !== undefined) metrics.peerRoundTrip.set({ peer: member.node_id }, roundTrip / 1000);
     metrics.auditBuffered.set(owed());
     metrics.memory.set(process.memoryUsage.rss());
     const { user, system } = process.cpuUsage();

@@ -2,18 +2,25 @@
  * The daemon: the place where its parts are put together. Each part that was started is put on a stack, so that
  * a start that fails half-way cleans up after itself, and a stop is the start in reverse.
  */
+import { randomUUID } from 'node:crypto';
+import { Cluster } from '../cluster/cluster.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import { SteepError } from '../lib/errors.ts';
 import type { RootLogger } from '../lib/log.ts';
 import { Metrics } from '../lib/metrics.ts';
 import type { Phase, ReloadOutcome, Subject } from '../operations/subject.ts';
 import type { Env, Platform } from '../platform/index.ts';
+import { clusterStateFile } from './cluster-state.ts';
 import { collectMetrics } from './collect-metrics.ts';
 import { CLOSED, type Door, openHttp, openIpc } from './doors.ts';
 import { lockInstance, prepareStateDir, writePidFile } from './instance.ts';
 import { issuesOf } from './issues.ts';
+import { factsOf, foundsCluster, rulesOf } from './own-facts.ts';
+import { Peers } from './peers.ts';
 import { Postgresql } from './postgresql.ts';
 import { mergeReloaded } from './reload.ts';
+import { remoteHealth } from './remote-health.ts';
+import { RpcDoor } from './rpc-door.ts';
 
 export interface DaemonOptions {
   loaded: LoadedConfig;
@@ -56,6 +63,21 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   stack.use(lockInstance(stateDir, platform));
   stack.use(writePidFile({ nodeId, stateDir, scope: loaded.scope }, platform, env));
 
+  const stateFile = clusterStateFile(stateDir);
+  const cluster = new Cluster({
+    self: factsOf(config),
+    state: stateFile.read(),
+    store: stateFile.write,
+    now: () => performance.now(),
+    thresholds: () => ({
+      degradedAfter: config.heartbeat.degraded_after,
+      unreachableAfter: config.heartbeat.unreachable_after,
+    }),
+    allow: config.cluster.allow,
+  });
+  if (foundsCluster(config)) cluster.found(randomUUID());
+  cluster.save();
+
   const metrics = new Metrics();
   const details = { version, pid: process.pid, config: loaded.file };
   const postgresql =
@@ -63,6 +85,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       ? undefined
       : new Postgresql({
           config: () => config,
+          cluster,
           log,
           metrics,
           started: { at: startedAt, details },
@@ -98,22 +121,75 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     phase: () => phase,
     config: () => config,
     database: postgresql?.database,
-    doors: () => ({ ipc: doors.ipc?.status ?? CLOSED, http: doors.http?.status ?? CLOSED }),
+    cluster,
+    doors: () => ({ ipc: doors.ipc?.status ?? CLOSED, http: doors.http?.status ?? CLOSED, grpc: rpc.status }),
     issues: () => [
-      ...issuesOf({ database: postgresql?.database, pendingKeys, reloadError }),
+      ...issuesOf({ database: postgresql?.database, cluster, pendingKeys, reloadError }),
+      ...rpc.issues(),
       ...(doors.ipc?.issues ?? []),
       ...(doors.http?.issues ?? []),
     ],
     knownNodes: () => postgresql?.registry.nodes,
+    statusOf: (id) =>
+      id === nodeId
+        ? 'healthy'
+        : (cluster.peers().find(({ member }) => member.node_id === id)?.status ?? 'unknown'),
+    join: (address) => peers.join(address),
+    remoteHealth: (address) => remoteHealth(address, rpc.material, rulesOf(config)),
+    registryChanged() {
+      postgresql?.registryChanged();
+      peers.follow();
+    },
+    auditRefusal: (name, address, reason) =>
+      postgresql?.audit('rpc.refused', {
+        client_ip: address,
+        new_value: { caller: name },
+        success: false,
+        error_message: reason,
+      }),
     coordinator: () => ({ node_id: null, term: null, since: null }),
     reload,
     onAuditEntry: (listener) => postgresql?.feed.subscribe(listener) ?? (() => {}),
   };
   collectMetrics(metrics, subject, () => postgresql?.outbox.size ?? 0);
 
+  const rpc = new RpcDoor({
+    config: () => config,
+    subject,
+    platform,
+    metrics,
+    log,
+    onMaterial: (fresh, before) => {
+      peers.follow();
+      if (before)
+        postgresql?.audit('certificate.changed', {
+          old_value: { serial: before.certificate.serial },
+          new_value: { serial: fresh.certificate.serial },
+        });
+    },
+  });
+  const peers = new Peers({
+    cluster,
+    config: () => config,
+    material: () => rpc.material,
+    postgresql: () => {
+      const state = postgresql?.database.state;
+      return {
+        connected: state === undefined || state.kind === 'connected',
+        version: state?.kind === 'connected' ? state.version : '',
+      };
+    },
+    onLearned: () => postgresql?.registryChanged(),
+    log: log.component('cluster'),
+  });
+
   const doorOptions = { config, scope: loaded.scope, subject, platform, env, metrics, log };
   doors.ipc = stack.use(await openIpc(doorOptions));
   doors.http = stack.use(openHttp(doorOptions));
+  stack.use(rpc);
+  await rpc.open();
+  stack.use(peers);
+  peers.start();
   postgresql?.start();
   phase = 'running';
   own.info('ready', { version, node_id: nodeId, pid: process.pid, config: loaded.file, state_dir: stateDir });

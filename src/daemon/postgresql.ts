@@ -1,5 +1,6 @@
 /** All that a daemon does with its PostgreSQL. A witness has none of it. */
 import path from 'node:path';
+import type { Cluster } from '../cluster/cluster.ts';
 import type { Config } from '../config/schema.ts';
 import type { DaemonAction, DaemonEvent } from '../db/audit-log.ts';
 import { Database } from '../db/database.ts';
@@ -11,8 +12,8 @@ import type { Metrics } from '../lib/metrics.ts';
 import { type AuditTrail, startAuditTrail } from './audit-trail.ts';
 import { EventFeed } from './event-feed.ts';
 import type { Loop } from './loop.ts';
+import { startMirror } from './mirror.ts';
 import { Outbox } from './outbox.ts';
-import { startOwnNode } from './own-node.ts';
 import { RegistryView } from './registry-view.ts';
 import { reportDatabase } from './report-database.ts';
 import { startRetention } from './retention.ts';
@@ -20,6 +21,7 @@ import { requireSoleDaemon } from './sole-daemon.ts';
 
 export interface PostgresqlOptions {
   config: () => Config;
+  cluster: Cluster;
   log: RootLogger;
   metrics: Metrics;
   /** What goes into the audit trail as `daemon.started`. */
@@ -39,7 +41,7 @@ export class Postgresql implements AsyncDisposable {
   private readonly options: PostgresqlOptions;
   private readonly running = new AsyncDisposableStack();
   private readonly trail: AuditTrail;
-  private ownNode: Loop | undefined;
+  private mirror: Loop | undefined;
   private retention: Loop | undefined;
   private announced = false;
 
@@ -64,7 +66,7 @@ export class Postgresql implements AsyncDisposable {
 
   /** Begins to connect, and to do what wants a connection. */
   start(): void {
-    const { config, log, metrics, onFatal } = this.options;
+    const { config, cluster, log, metrics, onFatal } = this.options;
     const { database, running, registry, feed } = this;
     // A daemon that finds its database held by another never was one: it leaves no trace in the audit trail.
     database.subscribe((state) => {
@@ -78,8 +80,8 @@ export class Postgresql implements AsyncDisposable {
       config().node_id,
     );
     running.use(requireSoleDaemon(database, onFatal));
-    const ownNode = running.use(startOwnNode({ config, database, log: log.component('registry') }));
-    this.ownNode = ownNode;
+    const mirror = running.use(startMirror({ cluster, config, database, log: log.component('registry') }));
+    this.mirror = mirror;
     this.retention = running.use(startRetention({ config, database, metrics, log: log.component('audit') }));
     running.use(feed);
     running.use(
@@ -96,9 +98,14 @@ export class Postgresql implements AsyncDisposable {
       }),
     );
     database.subscribe((state) => {
-      if (state.kind === 'connected') ownNode.wake();
+      if (state.kind === 'connected') mirror.wake();
     });
     database.start();
+  }
+
+  /** The registry is not what it was: the table follows. */
+  registryChanged(): void {
+    this.mirror?.wake();
   }
 
   /** Writes into the audit trail, now or when PostgreSQL is there. Never throws. */
@@ -108,7 +115,7 @@ export class Postgresql implements AsyncDisposable {
 
   /** Lets new intervals and a new retention count now, not after the old interval. */
   reconfigured(): void {
-    this.ownNode?.wake();
+    this.mirror?.wake();
     this.retention?.wake();
   }
 

@@ -22,13 +22,30 @@ export type NodeFacts = Pick<
   'node_id' | 'node_name' | 'host' | 'port' | 'priority' | 'grpc_host' | 'grpc_port'
 >;
 
-/** Writes this daemon's own row, and that it is alive. Repeated with the same facts it is only a heartbeat. */
-export async function registerOwnNode(database: Database, node: NodeFacts): Promise<void> {
+/** Writes a row: `last_seen` moves only if the status says that the node answered. The same again is a heartbeat. */
+export async function registerNode(
+  database: Database,
+  node: NodeFacts,
+  status: NodeStatus,
+  actingFor: string | null,
+): Promise<void> {
   await database.query(
     (sql) => sql`
       SELECT steep_repl.daemon_register_node(${node.node_id}, ${node.node_name}, ${node.host}, ${node.port},
-                                             ${node.priority}, ${node.grpc_host}, ${node.grpc_port})`,
+                                             ${node.priority}, ${node.grpc_host}, ${node.grpc_port}, ${status}, ${actingFor})`,
   );
+}
+
+/** False: there was no such row. */
+export async function removeNode(
+  database: Database,
+  nodeId: string,
+  actingFor: string | null,
+): Promise<boolean> {
+  const [row] = await database.query(
+    (sql) => sql<{ removed: boolean }[]>`SELECT steep_repl.remove_node(${nodeId}, ${actingFor}) AS removed`,
+  );
+  return row?.removed ?? false;
 }
 
 /** Every node, by id. Throws what Database.query throws. */

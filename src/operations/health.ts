@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { SteepError } from '../lib/errors.ts';
+import { parseHostPort } from '../lib/host-port.ts';
 import { operation } from './operation.ts';
 import { postgresqlOf } from './status.ts';
 import type { DoorStatus, Subject } from './subject.ts';
@@ -26,16 +28,55 @@ export const healthCheck = operation({
   run: (_params, { subject }): Health => healthOf(subject),
 });
 
-/** From memory alone. Unhealthy: a component is; degraded: all are well, but an issue is a warning or an error. */
+/** What a peer says of its health, and how it proved who it is. */
+export interface RemoteHealth {
+  status: 'healthy' | 'unhealthy' | 'unknown';
+  components: Record<string, { healthy: boolean; status: string; message: string }>;
+  node_id: string;
+  node_name: string;
+  version: string;
+  /** RFC 3339; null when the peer does not tell. */
+  uptime_since: string | null;
+  /** Of the call alone, on a connection that stood. */
+  latency_ms: number;
+  /** Null without TLS. */
+  certificate: RemoteCertificate | null;
+}
+
+export interface RemoteCertificate {
+  subject: string;
+  sans: string[];
+  issuer: string;
+  serial: string;
+  /** RFC 3339. */
+  not_after: string;
+}
+
+export const healthRemote = operation({
+  params: z.object({ address: z.string() }),
+  changes: false,
+  run({ address }, { subject }): Promise<RemoteHealth> {
+    const parsed = parseHostPort(address);
+    if (!parsed) throw new SteepError('INVALID_REQUEST', `address: not host:port: ${address}`);
+    return subject.remoteHealth(parsed);
+  },
+});
+
+/**
+ * From memory alone. Unhealthy: a component is; degraded: all are well, but an issue is a warning or an error.
+ * A node without certificates cannot talk to others, yet its PostgreSQL serves: that is degraded.
+ */
 export function healthOf(subject: Subject): Health {
   const config = subject.config();
-  const { ipc, http } = subject.doors();
+  const { ipc, http, grpc } = subject.doors();
   const components: Health['components'] = {};
   const postgresql = postgresqlHealth(subject);
   if (postgresql) components.postgresql = postgresql;
+  if (config.grpc.enabled) components.grpc = doorHealth(grpc);
   if (config.ipc.enabled) components.ipc = doorHealth(ipc);
   if (config.http.enabled) components.http = doorHealth(http);
-  const well = Object.values(components).every(({ healthy }) => healthy);
+  const optional = config.role === 'witness' ? [] : ['grpc'];
+  const well = Object.entries(components).every(([name, { healthy }]) => healthy || optional.includes(name));
   const troubled = subject.issues().some(({ severity }) => severity !== 'note');
   return { status: !well ? 'unhealthy' : troubled ? 'degraded' : 'healthy', components };
 }

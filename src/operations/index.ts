@@ -5,8 +5,8 @@ import { auditQuery } from './audit.ts';
 import { coordinatorGet } from './coordinator.ts';
 import { daemonReload } from './daemon.ts';
 import { eventsSubscribe } from './events.ts';
-import { healthCheck } from './health.ts';
-import { nodesGet, nodesList } from './nodes.ts';
+import { healthCheck, healthRemote } from './health.ts';
+import { nodesGet, nodesJoin, nodesList, nodesReadmit, nodesRemove } from './nodes.ts';
 import type { Context, Operation, Stream } from './operation.ts';
 import { statusGet } from './status.ts';
 
@@ -15,6 +15,10 @@ export const operations = {
   'health.check': healthCheck,
   'nodes.list': nodesList,
   'nodes.get': nodesGet,
+  'nodes.join': nodesJoin,
+  'nodes.remove': nodesRemove,
+  'nodes.readmit': nodesReadmit,
+  'health.remote': healthRemote,
   'coordinator.get': coordinatorGet,
   'daemon.reload': daemonReload,
   'audit.query': auditQuery,

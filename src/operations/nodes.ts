@@ -1,6 +1,8 @@
 import { z } from 'zod';
-import { listNodes, type NodeRow } from '../db/nodes.ts';
+import type { Member } from '../cluster/member.ts';
+import { listNodes, type NodeRow, removeNode } from '../db/nodes.ts';
 import { SteepError } from '../lib/errors.ts';
+import { parseHostPort } from '../lib/host-port.ts';
 import { operation } from './operation.ts';
 import type { Subject } from './subject.ts';
 
@@ -33,9 +35,64 @@ export const nodesGet = operation({
   },
 });
 
+export const nodesJoin = operation({
+  params: z.object({ address: z.string() }),
+  changes: true,
+  async run({ address }, { subject }) {
+    const parsed = parseHostPort(address);
+    if (!parsed) throw new SteepError('INVALID_REQUEST', `address: not host:port: ${address}`);
+    return { node: rowOf(subject, await subject.join(parsed)) };
+  },
+});
+
+export const nodesRemove = operation({
+  params: z.object({ node_id: z.string().min(1) }),
+  changes: true,
+  async run({ node_id }, { subject, caller }) {
+    const { cluster, database } = subject;
+    if (node_id === cluster.self.node_id)
+      throw new SteepError('INVALID_REQUEST', 'a node cannot remove itself', {
+        hint: `on another node:  steep-repl nodes remove ${node_id}`,
+      });
+    const node = rowOf(subject, cluster.remove(node_id));
+    if (database?.state.kind === 'connected') await removeNode(database, node_id, caller.name);
+    subject.registryChanged();
+    return { node };
+  },
+});
+
+export const nodesReadmit = operation({
+  params: z.object({ node_id: z.string().min(1) }),
+  changes: true,
+  run({ node_id }, { subject }) {
+    const member = subject.cluster.readmit(node_id);
+    subject.registryChanged();
+    return { node: rowOf(subject, member) };
+  },
+});
+
+/** A row as the table shows it, of a node that may not be in the table yet. */
+function rowOf(subject: Subject, member: Member): NodeRow {
+  const { node_id, node_name, host, port, priority, grpc_host, grpc_port } = member;
+  const known = subject.knownNodes()?.find((row) => row.node_id === node_id);
+  return {
+    node_id,
+    node_name,
+    host,
+    port,
+    priority,
+    grpc_host,
+    grpc_port,
+    is_coordinator: subject.coordinator().node_id === node_id,
+    last_seen: known?.last_seen ?? null,
+    status: subject.statusOf(node_id),
+  };
+}
+
 /** From PostgreSQL, or as last read while it is away. Throws NOT_CONNECTED if it never was there. */
-async function currentNodes({ database, knownNodes }: Subject): Promise<NodeRow[]> {
-  if (!database) return knownNodes() ?? [];
+async function currentNodes(subject: Subject): Promise<NodeRow[]> {
+  const { database, knownNodes } = subject;
+  if (!database) return subject.cluster.registry.members().map((member) => rowOf(subject, member));
   try {
     return await within(FRESH_WITHIN_MS, listNodes(database));
   } catch (thrown) {

@@ -9,7 +9,14 @@ export interface Status {
   start_time: string;
   version: string;
   postgresql: PostgresqlStatus | null;
-  grpc: { listening: boolean; port: number | null; tls_enabled: boolean; certificate_expires: string | null };
+  grpc: {
+    enabled: boolean;
+    listening: boolean;
+    bind: string | null;
+    port: number | null;
+    tls_enabled: boolean;
+    certificate_expires: string | null;
+  };
   ipc: { listening: boolean; path: string | null };
   http: { enabled: boolean; listening: boolean; bind: string | null; port: number | null };
   node: {
@@ -42,7 +49,7 @@ export const statusGet = operation({
 /** From memory alone: it answers while PostgreSQL hangs. */
 function statusOf(subject: Subject): Status {
   const config = subject.config();
-  const { ipc, http } = subject.doors();
+  const { ipc, http, grpc } = subject.doors();
   const coordinator = subject.coordinator();
   return {
     state: subject.phase(),
@@ -51,7 +58,14 @@ function statusOf(subject: Subject): Status {
     start_time: subject.startedAt.toISOString(),
     version: subject.version,
     postgresql: postgresqlOf(subject),
-    grpc: { listening: false, port: null, tls_enabled: false, certificate_expires: null },
+    grpc: {
+      enabled: config.grpc.enabled,
+      listening: grpc.listening,
+      bind: grpc.listening ? config.grpc.bind : null,
+      port: grpc.port ?? null,
+      tls_enabled: grpc.tls,
+      certificate_expires: grpc.certificateExpires?.toISOString() ?? null,
+    },
     ipc: { listening: ipc.listening, path: ipc.path ?? null },
     http: {
       enabled: config.http.enabled,
@@ -64,7 +78,7 @@ function statusOf(subject: Subject): Status {
       node_name: config.node_name,
       role: config.role,
       is_coordinator: coordinator.node_id === config.node_id,
-      cluster_size: Math.max(1, subject.knownNodes()?.length ?? 1),
+      cluster_size: subject.cluster.registry.members().length,
     },
     coordinator,
     issues: subject.issues(),

@@ -1,8 +1,13 @@
 /** What operations are asked about: the daemon, as seen through the few things that they need. */
+import type { Cluster } from '../cluster/cluster.ts';
+import type { PeerStatus } from '../cluster/detector.ts';
 import type { Config } from '../config/schema.ts';
 import type { AuditEntry } from '../db/audit-log.ts';
 import type { Database } from '../db/database.ts';
+import type { Member } from '../cluster/member.ts';
 import type { NodeRow } from '../db/nodes.ts';
+import type { HostPort } from '../lib/host-port.ts';
+import type { RemoteHealth } from './health.ts';
 
 export type Phase = 'starting' | 'running' | 'stopping';
 
@@ -18,6 +23,12 @@ export interface DoorStatus {
   /** IPC: the address where clients look first. */
   path?: string;
   port?: number;
+}
+
+export interface GrpcStatus extends DoorStatus {
+  tls: boolean;
+  /** Of our own certificate; undefined without TLS. */
+  certificateExpires?: Date;
 }
 
 export interface CoordinatorView {
@@ -41,11 +52,22 @@ export interface Subject {
   config(): Config;
   /** Undefined for a witness. */
   readonly database: Database | undefined;
-  doors(): { ipc: DoorStatus; http: DoorStatus };
+  doors(): { ipc: DoorStatus; http: DoorStatus; grpc: GrpcStatus };
   issues(): Issue[];
   /** The registry as last read; undefined before PostgreSQL was reached for the first time. */
   readonly knownNodes: () => NodeRow[] | undefined;
   coordinator(): CoordinatorView;
+  /** Identity, registry and signs of life; from memory. */
+  readonly cluster: Cluster;
+  statusOf(nodeId: string): PeerStatus | 'offline';
+  /** Says hello to a peer and takes over its cluster. Throws what the peer answers, CONFLICT, CANNOT_CONNECT. */
+  join(address: HostPort): Promise<Member>;
+  /** Asks a peer, or any program that speaks Coordinator, how it is. Throws as `join`. */
+  remoteHealth(address: HostPort): Promise<RemoteHealth>;
+  /** The rows of the registry are not what they were: PostgreSQL and peers are to be told. */
+  registryChanged(): void;
+  /** Writes into the audit trail that somebody's registration was refused. */
+  auditRefusal(name: string, address: string, reason: string): void;
   /** Puts the configuration file in force again. Throws CONFIG_INVALID, and then nothing has changed. */
   reload(): ReloadOutcome;
   /** Calls back for each new entry of the audit trail, once; ends with the returned function. */

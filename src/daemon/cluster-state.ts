@@ -1,0 +1,64 @@
+/** `state_dir/cluster.json`: who this node is and to which cluster it belongs. Written before anything depends on it. */
+import { randomUUID } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { z } from 'zod';
+import type { ClusterState } from '../cluster/cluster.ts';
+import { writeFileAtomic } from '../lib/atomic-file.ts';
+import { messageOf, SteepError } from '../lib/errors.ts';
+
+const member = z.object({
+  node_id: z.string(),
+  node_name: z.string(),
+  host: z.string(),
+  port: z.int(),
+  priority: z.int(),
+  grpc_host: z.string().nullable(),
+  grpc_port: z.int().nullable(),
+  role: z.enum(['node', 'witness', '']),
+  instance_id: z.string(),
+  revision: z.int(),
+  membership: z.int(),
+});
+
+const state = z.object({
+  /** Of this file's form: a newer program may write what this one does not understand. */
+  format: z.literal(1),
+  instance_id: z.uuid(),
+  cluster_id: z.uuid().nullable(),
+  members: z.array(member),
+});
+
+export interface ClusterStateFile {
+  read: () => ClusterState;
+  write: (value: ClusterState) => void;
+}
+
+/** Makes the file, with a new instance id, where there is none. Throws FAILED for one that cannot be understood. */
+export function clusterStateFile(stateDir: string): ClusterStateFile {
+  const file = path.join(stateDir, 'cluster.json');
+  const write = (value: ClusterState): void =>
+    writeFileAtomic(file, `${JSON.stringify({ format: 1, ...value }, null, 2)}\n`);
+  return {
+    write,
+    read() {
+      if (!existsSync(file)) {
+        const fresh: ClusterState = { instance_id: randomUUID(), cluster_id: null, members: [] };
+        write(fresh);
+        return fresh;
+      }
+      try {
+        return state.parse(JSON.parse(readFileSync(file, 'utf8')));
+      } catch (error) {
+        throw new SteepError(
+          'FAILED',
+          `${file} cannot be understood: ${error instanceof z.ZodError ? z.prettifyError(error) : messageOf(error)}`,
+          {
+            cause: error,
+            hint: 'put back the file from a backup; without it this node is a new one to its cluster',
+          },
+        );
+      }
+    },
+  };
+}

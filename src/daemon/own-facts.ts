@@ -1,0 +1,31 @@
+/** What the configuration says of this node and of its cluster. */
+import type { NodeFacts } from '../cluster/member.ts';
+import type { Config } from '../config/schema.ts';
+import type { IdentityRules } from '../tls/identity.ts';
+import { requireHostPort } from '../lib/host-port.ts';
+
+export function factsOf(config: Config): NodeFacts {
+  const postgresql = requireHostPort(config.postgresql.advertise);
+  const grpc = config.grpc.enabled ? requireHostPort(config.grpc.advertise) : undefined;
+  return {
+    node_id: config.node_id,
+    node_name: config.node_name,
+    host: postgresql.host,
+    port: postgresql.port,
+    priority: config.priority,
+    grpc_host: grpc?.host ?? null,
+    grpc_port: grpc?.port ?? null,
+    role: config.role,
+  };
+}
+
+/** A node that is told to join nobody, or first of all itself, founds a cluster; any other one joins. */
+export function foundsCluster({ cluster, grpc }: Config): boolean {
+  const [first] = cluster.join;
+  return first === undefined || first === grpc.advertise;
+}
+
+/** How the certificates of peers name them. */
+export function rulesOf({ grpc, cluster }: Config): IdentityRules {
+  return { identity: grpc.tls.identity, allow: cluster.allow };
+}

@@ -1,0 +1,179 @@
+/**
+ * The door for other nodes, which opens when there are certificates: at the start or whenever the files appear.
+ * New ones are used for new connections at once; a broken file changes nothing and is told.
+ */
+import type { Config } from '../config/schema.ts';
+import { messageOf, SteepError } from '../lib/errors.ts';
+import type { RootLogger } from '../lib/log.ts';
+import type { Metrics } from '../lib/metrics.ts';
+import type { GrpcStatus, Issue, Subject } from '../operations/subject.ts';
+import type { Platform } from '../platform/index.ts';
+import { type RpcServer, startRpcServer } from '../rpc/server.ts';
+import { rulesOf } from './own-facts.ts';
+import { EXPIRY_WARNING_MS, spanOf } from '../tls/expiry.ts';
+import { loadTlsMaterial, type TlsFiles, type TlsMaterial } from '../tls/material.ts';
+import { type TlsWatch, watchTlsMaterial } from '../tls/watch.ts';
+
+export interface RpcDoorOptions {
+  config: () => Config;
+  subject: Subject;
+  platform: Platform;
+  metrics: Metrics;
+  log: RootLogger;
+  /** There are certificates, or other ones than before. */
+  onMaterial: (fresh: TlsMaterial, before: TlsMaterial | undefined) => void;
+}
+
+export class RpcDoor implements AsyncDisposable {
+  private readonly options: RpcDoorOptions;
+  private readonly running = new AsyncDisposableStack();
+  private server: RpcServer | undefined;
+  private current: TlsMaterial | undefined;
+  private watch: TlsWatch | undefined;
+  /** Why the door is closed although it should be open. */
+  private closedBecause: SteepError | undefined;
+
+  constructor(options: RpcDoorOptions) {
+    this.options = options;
+  }
+
+  /** Opens the door if it can be opened now. Throws FAILED when the port cannot be had. */
+  async open(): Promise<void> {
+    const { config, platform, log } = this.options;
+    const { grpc } = config();
+    if (!grpc.enabled) return;
+    if (grpc.insecure) {
+      await this.serve(undefined);
+      return;
+    }
+    const files = filesOf(grpc.tls);
+    const found = this.tryLoad(files);
+    if (found) await this.begin(found);
+    this.watch = this.running.use(
+      watchTlsMaterial({
+        files,
+        platform,
+        current: found,
+        onChange: (material) => this.replace(material),
+        onInvalid: ({ message, hint }) =>
+          log.component('rpc').error('certificates not used', { error: message, hint }),
+      }),
+    );
+  }
+
+  /** What calls to other nodes are to use. */
+  get material(): TlsMaterial | 'insecure' | undefined {
+    return this.options.config().grpc.insecure ? 'insecure' : this.current;
+  }
+
+  get status(): GrpcStatus {
+    const expires = this.current?.certificate.notAfter;
+    return {
+      listening: this.server !== undefined,
+      tls: this.current !== undefined,
+      ...(this.server === undefined ? {} : { port: this.server.port }),
+      ...(expires === undefined ? {} : { certificateExpires: expires }),
+    };
+  }
+
+  issues(now = new Date()): Issue[] {
+    const problem = this.watch?.problem ?? this.closedBecause;
+    const issues: Issue[] =
+      problem === undefined
+        ? []
+        : [{ severity: 'warning', message: problem.message, hint: problem.hint ?? null }];
+    if (this.current === undefined) return issues;
+    const { notAfter } = this.current.certificate;
+    const left = notAfter.getTime() - now.getTime();
+    if (left < EXPIRY_WARNING_MS)
+      issues.push({
+        severity: left < 0 ? 'error' : 'warning',
+        message:
+          left < 0
+            ? `the certificate expired ${spanOf(left)} ago`
+            : `the certificate expires in ${spanOf(left)}`,
+        hint: 'steep-repl tls init renews it; no restart is needed',
+      });
+    return issues;
+  }
+
+  /** Looks at the files at once. Throws CONFIG_INVALID for what is wrong with them. */
+  reload(): void {
+    this.watch?.reload();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.running.disposeAsync();
+  }
+
+  private tryLoad(files: TlsFiles): TlsMaterial | undefined {
+    const { platform, log } = this.options;
+    try {
+      const found = loadTlsMaterial(files, platform);
+      if (!('missing' in found)) return found;
+      this.closedBecause = new SteepError(
+        'CONFIG_INVALID',
+        `no calls between nodes: not there: ${found.missing.join(', ')}`,
+        {
+          hint: 'steep-repl tls init',
+        },
+      );
+    } catch (thrown) {
+      this.closedBecause = SteepError.from(thrown);
+    }
+    const { message, hint } = this.closedBecause;
+    log.component('rpc').warn('the door for other nodes stays closed', { error: message, hint });
+    return undefined;
+  }
+
+  private async begin(material: TlsMaterial): Promise<void> {
+    await this.serve(material);
+    this.accept(material);
+  }
+
+  /** Called by the watch; what it throws is shown as the problem, and the old material stays in force. */
+  private replace(material: TlsMaterial): void {
+    if (this.server) {
+      this.server.replaceMaterial(material);
+      this.accept(material);
+      return;
+    }
+    void this.begin(material).catch((error: unknown) => {
+      this.closedBecause = SteepError.from(error);
+      this.options.log
+        .component('rpc')
+        .error('the door for other nodes cannot open', { error: messageOf(error) });
+    });
+  }
+
+  private accept(material: TlsMaterial): void {
+    const before = this.current;
+    this.current = material;
+    this.closedBecause = undefined;
+    const { serial, notAfter } = material.certificate;
+    const what = before ? 'certificate changed' : 'certificate loaded';
+    this.options.log.component('rpc').info(what, { serial, expires: notAfter.toISOString() });
+    this.options.onMaterial(material, before);
+  }
+
+  private async serve(material: TlsMaterial | undefined): Promise<void> {
+    const { config, subject, platform, metrics, log } = this.options;
+    const { grpc } = config();
+    this.server = this.running.use(
+      await startRpcServer({
+        bind: grpc.bind,
+        port: grpc.port,
+        material,
+        rules: rulesOf(config()),
+        subject,
+        platform,
+        metrics,
+        log: log.component('rpc'),
+      }),
+    );
+  }
+}
+
+function filesOf({ cert_file, key_file, ca_file, crl_file }: Config['grpc']['tls']): TlsFiles {
+  return { cert_file, key_file, ca_file, ...(crl_file === undefined ? {} : { crl_file }) };
+}

@@ -1,0 +1,106 @@
+/** What peers ask of the registry. Doors give the identity that the certificate proves. */
+import type { Member } from '../cluster/member.ts';
+import { belongs } from '../cluster/member.ts';
+import { registerNode } from '../db/nodes.ts';
+import { SteepError } from '../lib/errors.ts';
+import type { Subject } from './subject.ts';
+
+export interface RegistryEntry {
+  member: Member;
+  /** unknown, healthy, degraded, unreachable or offline. */
+  status: string;
+  is_coordinator: boolean;
+  /** RFC 3339. */
+  last_seen: string | null;
+}
+
+export interface Registered {
+  entries: RegistryEntry[];
+  clusterId: string | null;
+  coordinatorId: string | null;
+}
+
+/** Every node as this one knows it, removed ones too if asked for. From memory. */
+export function registryOf(
+  subject: Subject,
+  options: { removed: boolean } = { removed: false },
+): RegistryEntry[] {
+  const { cluster } = subject;
+  return cluster.registry
+    .all()
+    .filter((member) => options.removed || belongs(member))
+    .map((member) => entryOf(subject, member));
+}
+
+export function entryOf(subject: Subject, member: Member): RegistryEntry {
+  const ago = subject.cluster.answeredAgo(member.node_id);
+  const row = subject.knownNodes()?.find(({ node_id }) => node_id === member.node_id);
+  return {
+    member,
+    status: subject.statusOf(member.node_id),
+    is_coordinator: subject.coordinator().node_id === member.node_id,
+    last_seen: ago === undefined ? (row?.last_seen ?? null) : new Date(Date.now() - ago).toISOString(),
+  };
+}
+
+/**
+ * Makes a node known: stored in state_dir, then in PostgreSQL with its audit row. Throws what Cluster.register
+ * and Database.query throw; NOT_CONNECTED before anything happened while PostgreSQL is away.
+ */
+export async function register(
+  subject: Subject,
+  incoming: Omit<Member, 'membership'>,
+  clusterId: string,
+  actingFor: string,
+): Promise<Registered> {
+  const { cluster, database } = subject;
+  if (database && database.state.kind !== 'connected')
+    throw new SteepError('NOT_CONNECTED', `PostgreSQL of ${cluster.self.node_id} is away`);
+  cluster.register(incoming, clusterId);
+  if (database) await registerNode(database, incoming, subject.statusOf(incoming.node_id), actingFor);
+  subject.registryChanged();
+  return {
+    entries: registryOf(subject, { removed: true }),
+    clusterId: cluster.id,
+    coordinatorId: subject.coordinator().node_id,
+  };
+}
+
+/** A sign of life of a node. Throws NODE_NOT_FOUND for one that never registered, PERMISSION_DENIED for a removed one. */
+export function heartbeat(
+  subject: Subject,
+  nodeId: string,
+  postgresqlConnected: boolean | undefined,
+  sinceVersion: number,
+): { entries: RegistryEntry[]; version: number; coordinatorId: string | null } {
+  const { cluster } = subject;
+  cluster.refuseRemoved(nodeId);
+  if (!cluster.registry.find(nodeId))
+    throw new SteepError('NODE_NOT_FOUND', `${nodeId} is not registered with ${cluster.self.node_id}`);
+  cluster.noteHeartbeat(nodeId, postgresqlConnected);
+  return {
+    entries: cluster.registry.changedSince(sinceVersion).map((member) => entryOf(subject, member)),
+    version: cluster.registry.version,
+    coordinatorId: subject.coordinator().node_id,
+  };
+}
+
+/** A node tells new facts of itself. Throws as `heartbeat`; NOT_CONNECTED while PostgreSQL is away. */
+export async function syncMetadata(
+  subject: Subject,
+  facts: Pick<Member, 'node_id'> &
+    Partial<Pick<Member, 'node_name' | 'grpc_host' | 'grpc_port' | 'priority'>>,
+  actingFor: string,
+): Promise<void> {
+  const { cluster, database } = subject;
+  cluster.refuseRemoved(facts.node_id);
+  const known = cluster.registry.find(facts.node_id);
+  if (!known)
+    throw new SteepError('NODE_NOT_FOUND', `${facts.node_id} is not registered with ${cluster.self.node_id}`);
+  if (database && database.state.kind !== 'connected')
+    throw new SteepError('NOT_CONNECTED', `PostgreSQL of ${cluster.self.node_id} is away`);
+  const fresh: Member = { ...known, ...facts, revision: known.revision + 1 };
+  cluster.learn([fresh]);
+  if (database) await registerNode(database, fresh, subject.statusOf(fresh.node_id), actingFor);
+  subject.registryChanged();
+}

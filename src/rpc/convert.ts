@@ -1,0 +1,114 @@
+/** Between our terms and the messages of the wire. Empty text and 0 are how proto3 says that nothing is known. */
+import { create } from '@bufbuild/protobuf';
+import { timestampFromDate } from '@bufbuild/protobuf/wkt';
+import type { Member } from '../cluster/member.ts';
+import {
+  type NodeInfo,
+  NodeInfoSchema,
+  type NodeMetadata,
+  type RegisterNodeRequest,
+} from '../gen/steep/repl/v1/coordinator_pb.ts';
+import { SteepError } from '../lib/errors.ts';
+import { isHost } from '../lib/host-port.ts';
+import type { RegistryEntry } from '../operations/registry.ts';
+
+const NODE_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
+const MAX_NAME = 255;
+const ROLES = ['node', 'witness', ''] as const;
+const REMOVED = 'removed';
+
+/** A registration as a row of the registry. Throws INVALID_REQUEST naming the field. */
+export function memberFromRequest(request: RegisterNodeRequest): Omit<Member, 'membership'> {
+  if (!NODE_ID.test(request.nodeId))
+    refuse('node_id', 'an id of 1 to 63 letters, digits, dots, underscores and hyphens');
+  if (request.nodeName.length > MAX_NAME) refuse('node_name', `at most ${MAX_NAME} characters`);
+  if (request.host !== '' && !isHost(request.host)) refuse('host', 'a host name or an IP address');
+  if (request.grpcHost !== '' && !isHost(request.grpcHost))
+    refuse('grpc_host', 'a host name or an IP address');
+  if (request.priority !== 0 && (request.priority < 1 || request.priority > 100))
+    refuse('priority', '1 to 100');
+  if (request.revision < 0n || request.revision > BigInt(Number.MAX_SAFE_INTEGER))
+    refuse('revision', 'not negative, and below 2^53');
+  const role = ROLES.find((one) => one === request.role) ?? refuse('role', 'node, witness or empty');
+  if (role !== 'witness' && request.host === '') refuse('host', 'must not be empty');
+  return {
+    node_id: request.nodeId,
+    node_name: request.nodeName === '' ? request.nodeId : request.nodeName,
+    host: request.host,
+    port: request.port === 0 ? 5432 : portOf('port', request.port),
+    priority: request.priority === 0 ? 50 : request.priority,
+    grpc_host: request.grpcHost === '' ? null : request.grpcHost,
+    grpc_port: request.grpcHost === '' ? null : portOf('grpc_port', request.grpcPort),
+    role,
+    instance_id: request.instanceId.slice(0, 64),
+    revision: Number(request.revision),
+  };
+}
+
+/** What a node may change of itself later on; empty means unchanged. Throws INVALID_REQUEST naming the field. */
+export function factsFromMetadata(
+  metadata: NodeMetadata,
+): Pick<Member, 'node_id'> & Partial<Pick<Member, 'node_name' | 'grpc_host' | 'grpc_port' | 'priority'>> {
+  const { nodeId, nodeName, grpcHost, grpcPort, priority } = metadata;
+  if (grpcHost !== '' && !isHost(grpcHost)) refuse('grpc_host', 'a host name or an IP address');
+  if (nodeName.length > MAX_NAME) refuse('node_name', `at most ${MAX_NAME} characters`);
+  if (priority !== 0 && (priority < 1 || priority > 100)) refuse('priority', '1 to 100');
+  return {
+    node_id: nodeId,
+    ...(nodeName === '' ? {} : { node_name: nodeName }),
+    ...(grpcHost === '' ? {} : { grpc_host: grpcHost, grpc_port: portOf('grpc_port', grpcPort) }),
+    ...(priority === 0 ? {} : { priority }),
+  };
+}
+
+function refuse(field: string, allowed: string): never {
+  throw new SteepError('INVALID_REQUEST', `${field}: ${allowed}`);
+}
+
+function portOf(field: string, value: number): number {
+  return value >= 1 && value <= 65_535 ? value : refuse(field, 'a port, 1 to 65535');
+}
+
+/** A row for a peer. Only daemons (`withRemoved`) are told of removed nodes: others know no such status. */
+export function toNodeInfo(
+  { member, status, is_coordinator, last_seen }: RegistryEntry,
+  clusterId: string | null,
+): NodeInfo {
+  return create(NodeInfoSchema, {
+    nodeId: member.node_id,
+    nodeName: member.node_name,
+    host: member.host,
+    port: member.port,
+    priority: member.priority,
+    isCoordinator: is_coordinator,
+    ...(last_seen === null ? {} : { lastSeen: timestampFromDate(new Date(last_seen)) }),
+    status: member.membership % 2 === 0 ? status : REMOVED,
+    grpcHost: member.grpc_host ?? '',
+    grpcPort: member.grpc_port ?? 0,
+    role: member.role,
+    clusterId: clusterId ?? '',
+    instanceId: member.instance_id,
+    revision: BigInt(member.revision),
+    membership: BigInt(member.membership),
+  });
+}
+
+/** A row that a peer passed on; undefined for one that cannot be right. */
+export function memberFromInfo(info: NodeInfo): Member | undefined {
+  const role = ROLES.find((one) => one === info.role) ?? '';
+  if (!NODE_ID.test(info.nodeId) || (role !== 'witness' && info.host === '')) return undefined;
+  const hasRpc = info.grpcHost !== '' && info.grpcPort >= 1 && info.grpcPort <= 65_535;
+  return {
+    node_id: info.nodeId,
+    node_name: info.nodeName === '' ? info.nodeId : info.nodeName.slice(0, MAX_NAME),
+    host: info.host,
+    port: info.port >= 1 && info.port <= 65_535 ? info.port : 5432,
+    priority: info.priority >= 1 && info.priority <= 100 ? info.priority : 50,
+    grpc_host: hasRpc ? info.grpcHost : null,
+    grpc_port: hasRpc ? info.grpcPort : null,
+    role,
+    instance_id: info.instanceId.slice(0, 64),
+    revision: Math.min(Number(info.revision), Number.MAX_SAFE_INTEGER),
+    membership: Math.max(0, Math.min(Number(info.membership), Number.MAX_SAFE_INTEGER)),
+  };
+}

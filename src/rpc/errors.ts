@@ -1,0 +1,46 @@
+import { Code, ConnectError } from '@connectrpc/connect';
+import { codeOf, type ErrorCode, SteepError } from '../lib/errors.ts';
+import { explainTlsError } from '../tls/explain.ts';
+import type { TlsMaterial } from '../tls/material.ts';
+
+const codes: Record<ErrorCode, Code> = {
+  INVALID_REQUEST: Code.InvalidArgument,
+  CONFIG_INVALID: Code.Internal,
+  METHOD_NOT_FOUND: Code.Unimplemented,
+  NODE_NOT_FOUND: Code.NotFound,
+  NOT_RUNNING: Code.Unavailable,
+  NOT_CONNECTED: Code.Unavailable,
+  CANNOT_CONNECT: Code.Unavailable,
+  PERMISSION_DENIED: Code.PermissionDenied,
+  CONFLICT: Code.FailedPrecondition,
+  TIMEOUT: Code.DeadlineExceeded,
+  FAILED: Code.Internal,
+  INTERNAL_ERROR: Code.Internal,
+};
+
+/** Ours on the wire. A defect keeps its details to itself: the log has them. */
+export function toConnectError(error: SteepError): ConnectError {
+  const message = error.code === 'INTERNAL_ERROR' ? 'internal error' : error.message;
+  return new ConnectError(message, codes[error.code]);
+}
+
+const fromCodes: Partial<Record<Code, ErrorCode>> = {
+  [Code.InvalidArgument]: 'INVALID_REQUEST',
+  [Code.Unimplemented]: 'METHOD_NOT_FOUND',
+  [Code.NotFound]: 'NODE_NOT_FOUND',
+  [Code.Unavailable]: 'CANNOT_CONNECT',
+  [Code.PermissionDenied]: 'PERMISSION_DENIED',
+  [Code.Unauthenticated]: 'PERMISSION_DENIED',
+  [Code.FailedPrecondition]: 'CONFLICT',
+  [Code.DeadlineExceeded]: 'TIMEOUT',
+};
+
+/** What a peer answered, or why it did not, in our terms. */
+export function fromConnectError(address: string, thrown: unknown, own: TlsMaterial | undefined): SteepError {
+  const error = ConnectError.from(thrown);
+  // An error of the connection, not an answer of the peer, carries that of the socket.
+  if (codeOf(error.cause) !== undefined || error.cause instanceof SteepError)
+    return explainTlsError(error.cause, { address, own: own?.certificate });
+  const code = fromCodes[error.code] ?? 'FAILED';
+  return new SteepError(code, `${address}: ${error.rawMessage}`, { cause: thrown });
+}
