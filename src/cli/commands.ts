@@ -9,7 +9,7 @@ interface Entry {
 export const commands: Record<string, Entry> = {
   run: { about: 'Run the daemon in the foreground', load: () => import('./run.ts') },
   status: { about: 'Show how the daemon is', load: () => import('./status.ts') },
-  health: { about: 'Show whether the daemon is healthy', load: () => import('./health.ts') },
+  health: { about: 'Show whether the daemon, or a peer, is healthy', load: () => import('./health.ts') },
   reload: { about: 'Let the daemon read its configuration again', load: () => import('./reload.ts') },
   'init-extension': {
     about: 'Install or upgrade the extension steep_repl in PostgreSQL',
@@ -17,6 +17,9 @@ export const commands: Record<string, Entry> = {
   },
   'nodes list': { about: 'List the nodes of the cluster', load: () => import('./nodes/list.ts') },
   'nodes get': { about: 'Show one node', load: () => import('./nodes/get.ts') },
+  'nodes join': { about: 'Join the cluster of a node', load: () => import('./nodes/join.ts') },
+  'nodes remove': { about: 'Remove a node from the cluster', load: () => import('./nodes/remove.ts') },
+  'nodes readmit': { about: 'Let a removed node come back', load: () => import('./nodes/readmit.ts') },
   'coordinator show': { about: 'Show which node coordinates', load: () => import('./coordinator/show.ts') },
   audit: { about: 'Show the audit trail', load: () => import('./audit.ts') },
   'config show': {

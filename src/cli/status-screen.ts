@@ -19,6 +19,7 @@ export function statusScreen(status: Status, nodes: NodeRow[] | undefined): stri
     ],
   ];
   if (status.postgresql) rows.push(['PostgreSQL', postgresqlLine(status.postgresql)]);
+  if (status.grpc.enabled) rows.push(['gRPC', grpcLine(status.grpc)]);
   rows.push([
     'IPC',
     status.ipc.listening ? `listening on ${status.ipc.path}` : colour('red', 'not listening'),
@@ -38,6 +39,19 @@ function postgresqlLine(postgresql: NonNullable<Status['postgresql']>): string {
   const where = `${formatHostPort({ host, port })}/${database}`;
   if (connected) return `${colour('green', 'connected')} ${version}, ${where}, ${latency} ms`;
   return `${colour('red', 'not connected')}, ${where}${error === null ? '' : `: ${error}`}`;
+}
+
+function grpcLine({
+  listening,
+  bind,
+  port,
+  tls_enabled: tls,
+  certificate_expires: expires,
+}: Status['grpc']): string {
+  if (!listening || bind === null || port === null) return colour('red', 'not listening');
+  const days = expires === null ? null : Math.floor(-secondsSince(expires) / 86_400);
+  const security = tls ? 'mutual TLS' : colour('yellow', 'no TLS');
+  return `listening on ${formatHostPort({ host: bind, port })}, ${security}${days === null ? '' : `, certificate valid ${days} days`}`;
 }
 
 function httpLine({ listening, bind, port }: Status['http']): string {

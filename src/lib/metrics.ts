@@ -18,6 +18,13 @@ export class Metrics {
   readonly nodes = this.gauge('nodes', 'Nodes of the registry by status', ['status']);
   readonly coordinator = this.gauge('coordinator', '1 while this node is the coordinator');
   readonly term = this.gauge('coordinator_term', 'Term of the coordinator, 0 when there is none');
+  readonly certificateExpiry = this.gauge(
+    'certificate_expiry_seconds',
+    'When our certificate expires, seconds since 1970; 0 without one',
+  );
+  readonly peerRoundTrip = this.gauge('peer_round_trip_seconds', 'Round trip of the last heartbeat', [
+    'peer',
+  ]);
   readonly issues = this.gauge('issues', 'Issues that status shows, by severity', ['severity']);
   readonly requests = this.counter('requests_total', 'Requests answered', ['door', 'method', 'code']);
   readonly durations = this.histogram('request_duration_seconds', 'Time to answer', ['door', 'method']);
