@@ -2,29 +2,19 @@
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
+import { freePort } from '../support/ports.ts';
 import {
   BenchDaemon,
   type Benchmark,
   configFor,
-  freePort,
   median,
   percentile,
+  reference,
   requireExecutable,
   serverWithExtension,
   spread,
   temporaryFolder,
 } from './harness.ts';
-
-async function reference(...args: string[]): Promise<AsyncDisposable> {
-  const child = Bun.spawn(['bun', path.join(import.meta.dir, 'references.ts'), ...args], { stdout: 'pipe' });
-  await child.stdout.getReader().read(); // "ready"
-  return {
-    async [Symbol.asyncDispose]() {
-      child.kill();
-      await child.exited;
-    },
-  };
-}
 
 /** One request after the other on one connection; milliseconds of each. */
 async function askInTurn(socketPath: string, line: string, count: number): Promise<number[]> {

@@ -1,6 +1,5 @@
 /** What the benchmarks share: medians with spread, the executable under test, and a daemon on a real PostgreSQL. */
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { TestPostgres } from '../support/postgres.ts';
@@ -65,22 +64,31 @@ export async function serverWithExtension(
 }
 
 /** A configuration file for a daemon on this server; its path. */
-export function configFor(server: TestPostgres, folder: string, nodeId = 'bench', more = ''): string {
+export function configFor(
+  server: TestPostgres,
+  folder: string,
+  nodeId = 'bench',
+  more = '',
+  grpc = '{ enabled: false }',
+): string {
   const own = path.join(folder, nodeId);
   mkdirSync(own, { recursive: true, mode: 0o700 });
   const file = path.join(own, 'config.yaml');
-  const yaml = `repl:\n  node_id: ${nodeId}\n  postgresql: { host: ${server.base}, user: postgres }\n  grpc: { bind: 127.0.0.1 }\n  state_dir: ${own}/state\n  ipc: { path: ${own}/ipc.sock }\n${more === '' ? '' : `  ${more}\n`}`;
+  const yaml = `repl:\n  node_id: ${nodeId}\n  postgresql: { host: ${server.base}, user: postgres }\n  grpc: ${grpc}\n  state_dir: ${own}/state\n  ipc: { path: ${own}/ipc.sock }\n${more === '' ? '' : `  ${more}\n`}`;
   writeFileSync(file, yaml, { mode: 0o600 });
   return file;
 }
 
-/** A TCP port of loopback that nobody has at this moment. */
-export async function freePort(): Promise<number> {
-  const server = net.createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as net.AddressInfo;
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  return port;
+/** A bare server of references.ts, ready. */
+export async function reference(...args: string[]): Promise<AsyncDisposable> {
+  const child = Bun.spawn(['bun', path.join(import.meta.dir, 'references.ts'), ...args], { stdout: 'pipe' });
+  await child.stdout.getReader().read(); // "ready"
+  return {
+    async [Symbol.asyncDispose]() {
+      child.kill();
+      await child.exited;
+    },
+  };
 }
 
 export interface LogLine {

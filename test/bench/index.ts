@@ -4,6 +4,7 @@ import { auditTrail, createExtension } from './audit.ts';
 import { httpThroughput, idle, ipcLatency } from './doors.ts';
 import type { Benchmark, Row } from './harness.ts';
 import { lossAndRecovery } from './loss.ts';
+import { rpcThroughput } from './rpc.ts';
 import { startOfExecutable, startToConnected } from './start.ts';
 
 const benchmarks: Record<string, Benchmark> = {
@@ -14,6 +15,7 @@ const benchmarks: Record<string, Benchmark> = {
   audit: auditTrail,
   ipc: ipcLatency,
   http: httpThroughput,
+  rpc: rpcThroughput,
   idle,
 };
 

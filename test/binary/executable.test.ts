@@ -19,18 +19,31 @@ describe('the executable', () => {
     mkdirSync(path.join(trap, 'node_modules/zod'), { recursive: true });
     const code = `require('node:fs').writeFileSync(${JSON.stringify(sprung)}, 'ran');`;
     writeFileSync(path.join(trap, 'preload.js'), code);
-    writeFileSync(path.join(trap, 'bunfig.toml'), 'preload = ["./preload.js"]\n[run]\npreload = ["./preload.js"]\n');
+    writeFileSync(
+      path.join(trap, 'bunfig.toml'),
+      'preload = ["./preload.js"]\n[run]\npreload = ["./preload.js"]\n',
+    );
     writeFileSync(path.join(trap, '.env'), 'STEEP_REPL_CONFIG=/from/dot/env\nSTEEP_REPL_NONSENSE=1\n');
     writeFileSync(path.join(trap, '.env.local'), 'STEEP_REPL_CONFIG=/from/dot/env\n');
-    writeFileSync(path.join(trap, 'tsconfig.json'), '{ "compilerOptions": { "paths": { "zod": ["./preload.js"] } } }');
-    writeFileSync(path.join(trap, 'package.json'), '{ "name": "zod", "main": "preload.js", "imports": { "#x": "./preload.js" } }');
+    writeFileSync(
+      path.join(trap, 'tsconfig.json'),
+      '{ "compilerOptions": { "paths": { "zod": ["./preload.js"] } } }',
+    );
+    writeFileSync(
+      path.join(trap, 'package.json'),
+      '{ "name": "zod", "main": "preload.js", "imports": { "#x": "./preload.js" } }',
+    );
     writeFileSync(path.join(trap, 'node_modules/zod/index.js'), code);
     writeFileSync(path.join(trap, 'node_modules/zod/package.json'), '{ "name": "zod", "main": "index.js" }');
-    writeFileSync(path.join(trap, 'config.yaml'), 'repl: { node_id: from-current-folder }\n', { mode: 0o600 });
+    writeFileSync(path.join(trap, 'config.yaml'), 'repl: { node_id: from-current-folder }\n', {
+      mode: 0o600,
+    });
     const shown = await sandbox.run(['config', 'path', '--json'], { cwd: trap });
     expect(shown.stdout + shown.stderr).not.toContain('/from/dot/env');
     expect(shown.stdout + shown.stderr).not.toContain('NONSENSE');
-    expect((await sandbox.run(['config', 'show'], { cwd: trap })).stdout).not.toContain('from-current-folder');
+    expect((await sandbox.run(['config', 'show'], { cwd: trap })).stdout).not.toContain(
+      'from-current-folder',
+    );
     expect((await sandbox.run(['version'], { cwd: trap })).code).toBe(0);
     expect(existsSync(sprung)).toBe(false);
   });
@@ -64,7 +77,10 @@ describe('the executable', () => {
     rmSync(home, { recursive: true });
     writeFileSync(home, ''); // a file: nobody can write below it, not even root
     sandbox.writeConfig({ node_id: 'node-a', postgresql: { host: sandbox.folder } });
-    expect(await sandbox.run(['config', 'show', '--config', sandbox.config])).toMatchObject({ code: 0, stderr: '' });
+    expect(await sandbox.run(['config', 'show', '--config', sandbox.config])).toMatchObject({
+      code: 0,
+      stderr: '',
+    });
     expect((await sandbox.run(['init-extension', '--print'])).code).toBe(0);
   });
 

@@ -4,16 +4,16 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { Sandbox } from '../../support/cli.ts';
 
-function installed(shell: string): boolean {
-  const found = Bun.which(shell) !== null;
-  if (!found) console.warn(`skipped: ${shell} is not installed; .ci/run installs it`);
+function installed(name: string): boolean {
+  const found = Bun.which(name) !== null;
+  if (!found) console.warn(`skipped: ${name} is not installed; .ci/run installs it`);
   return found;
 }
 
-async function scriptFor(shell: string, sandbox: Sandbox): Promise<string> {
-  const { code, stdout } = await sandbox.run(['completion', shell]);
+async function scriptFor(name: string, sandbox: Sandbox): Promise<string> {
+  const { code, stdout } = await sandbox.run(['completion', name]);
   expect(code).toBe(0);
-  const file = path.join(sandbox.folder, `completion.${shell}`);
+  const file = path.join(sandbox.folder, `completion.${name}`);
   writeFileSync(file, stdout);
   return file;
 }

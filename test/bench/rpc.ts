@@ -1,0 +1,83 @@
+/** HealthCheck over mutual TLS beside a bare connect-node service that returns a constant. */
+import { createClient } from '@connectrpc/connect';
+import { createGrpcTransport } from '@connectrpc/connect-node';
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { Coordinator } from '../../src/gen/steep/repl/v1/coordinator_pb.ts';
+import { thisPlatform } from '../../src/platform/index.ts';
+import { loadTlsMaterial, type TlsMaterial } from '../../src/tls/material.ts';
+import { clientTlsOptions } from '../../src/tls/options.ts';
+import { freePort } from '../support/ports.ts';
+import {
+  BenchDaemon,
+  type Benchmark,
+  configFor,
+  executable,
+  median,
+  reference,
+  requireExecutable,
+  serverWithExtension,
+  spread,
+  temporaryFolder,
+} from './harness.ts';
+
+const ROUNDS = 7;
+const IN_FLIGHT = 32;
+const ROUND_MS = 2000;
+
+/** Calls a second. */
+async function load(port: number, material: TlsMaterial): Promise<number> {
+  const transport = createGrpcTransport({
+    baseUrl: `https://127.0.0.1:${port}`,
+    nodeOptions: clientTlsOptions(material, { host: '127.0.0.1' }),
+    pingIdleConnection: false,
+  });
+  const client = createClient(Coordinator, transport);
+  await client.healthCheck({ service: '' });
+  const end = performance.now() + ROUND_MS;
+  let count = 0;
+  const caller = async (): Promise<void> => {
+    while (performance.now() < end) {
+      await client.healthCheck({ service: '' });
+      count += 1;
+    }
+  };
+  await Promise.all(Array.from({ length: IN_FLIGHT }, caller));
+  return count / (ROUND_MS / 1000);
+}
+
+export const rpcThroughput: Benchmark = async () => {
+  requireExecutable();
+  await using server = await serverWithExtension();
+  const folder = temporaryFolder();
+  const [port, barePort] = [await freePort(), await freePort()];
+  const config = configFor(server, folder, 'bench', '', `{ bind: 127.0.0.1, port: ${port} }`);
+  const certs = path.join(folder, 'bench/certs');
+  mkdirSync(certs, { recursive: true, mode: 0o700 });
+  const made = Bun.spawnSync([executable, 'tls', 'init', '--config', config, '--host', '127.0.0.1']);
+  if (made.exitCode !== 0) throw new Error(made.stderr.toString());
+  const files = { cert_file: `${certs}/node.crt`, key_file: `${certs}/node.key`, ca_file: `${certs}/ca.crt` };
+  const material = loadTlsMaterial(files, thisPlatform());
+  if ('missing' in material) throw new Error(`no certificates: ${material.missing.join(', ')}`);
+  await using daemon = new BenchDaemon(config);
+  await daemon.logged('connected to PostgreSQL');
+  await using _bare = await reference('rpc', String(barePort), certs);
+  const ratios: number[] = [];
+  const rates: number[] = [];
+  for (let i = -1; i < ROUNDS; i++) {
+    const ours = await load(port, material);
+    const bare = await load(barePort, material);
+    if (i < 0) continue; // the first round warms both
+    ratios.push(ours / bare);
+    rates.push(ours);
+  }
+  return [
+    {
+      what: `RPC HealthCheck over mTLS, ${IN_FLIGHT} in flight, beside a bare connect-node service`,
+      reach: '≥ 0.8×',
+      measured: `${spread(ratios, '×', 2)}; ours ${median(rates).toFixed(0)}/s`,
+      reached: median(ratios) >= 0.8,
+      samples: ratios,
+    },
+  ];
+};
