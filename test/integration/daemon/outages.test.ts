@@ -1,0 +1,165 @@
+/** PostgreSQL goes, and the daemon stays, stops or dies: what is owed is written once, with the time at which it happened. */
+import { describe, expect, test } from 'bun:test';
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { DaemonHome } from '../../support/daemon.ts';
+import { waitFor } from '../../support/wait.ts';
+import { actions, audited, serverWithExtension, untilAudited } from './support.ts';
+
+const outbox = (home: DaemonHome): string =>
+  readFileSync(path.join(home.stateDir, 'audit-outbox.jsonl'), 'utf8');
+
+describe('a daemon', () => {
+  test.concurrent('tells each loss and each return of PostgreSQL once, in its log and in the audit trail', async () => {
+    await using server = await serverWithExtension();
+    await using home = new DaemonHome(server);
+    const daemon = await home.connected();
+    await untilAudited(server, 'daemon.started');
+    for (let round = 1; round <= 2; round++) {
+      const lost = new Date();
+      await server.signal('SIGKILL');
+      await waitFor(() => daemon.count('lost PostgreSQL') === round, 'the loss in the log');
+      await Bun.sleep(1500); // several attempts
+      const back = new Date();
+      await server.start();
+      await waitFor(
+        async () => (await actions(server)).filter((one) => one === 'postgresql.restored').length === round,
+        'the return',
+      );
+      const rows = (await audited(server)).slice(-2);
+      expect(rows.map(({ action }) => action)).toEqual(['postgresql.lost', 'postgresql.restored']);
+      // When it happened, not when it could be written.
+      expect(rows[0]!.occurred_at.getTime() - lost.getTime()).toBeLessThan(1400);
+      expect(rows[0]!.occurred_at.getTime()).toBeGreaterThanOrEqual(lost.getTime() - 50);
+      expect(rows[1]!.occurred_at.getTime()).toBeGreaterThanOrEqual(back.getTime() - 50);
+      expect(rows[1]!.new_value!['away_seconds']).toBeGreaterThan(1);
+    }
+    expect(daemon.count('lost PostgreSQL')).toBe(2);
+    expect(daemon.count('connected to PostgreSQL')).toBe(3);
+    expect(await actions(server)).toEqual([
+      'daemon.started',
+      'postgresql.lost',
+      'postgresql.restored',
+      'postgresql.lost',
+      'postgresql.restored',
+    ]);
+    const changes = daemon.lines
+      .filter(({ component }) => component === 'postgresql')
+      .map(({ msg, reason }) => `${msg} ${JSON.stringify(reason)}`);
+    for (const [i, change] of changes.entries()) expect(changes[i + 1]).not.toBe(change);
+    expect(await daemon.stop()).toBe(0);
+  });
+
+  test.concurrent('that starts before PostgreSQL records its start with the time at which it was', async () => {
+    await using server = await serverWithExtension();
+    await server.stop();
+    await using home = new DaemonHome(server);
+    const began = new Date();
+    const daemon = home.start();
+    await daemon.logged('PostgreSQL cannot be used');
+    await daemon.logged('ready');
+    await Bun.sleep(1000);
+    await server.start();
+    const back = Date.now();
+    await untilAudited(server, 'daemon.started');
+    expect(daemon.count('PostgreSQL cannot be used')).toBeLessThanOrEqual(2); // away, then perhaps starting
+    const [row] = await audited(server);
+    expect(row!.occurred_at.getTime()).toBeLessThan(back - 900);
+    expect(row!.occurred_at.getTime()).toBeGreaterThanOrEqual(began.getTime());
+    expect(await daemon.stop()).toBe(0);
+    expect(await actions(server)).toEqual(['daemon.started', 'daemon.stopped']);
+  });
+
+  test.concurrent('that stops while PostgreSQL hangs does so in time, and the next run writes what was owed, once', async () => {
+    await using server = await serverWithExtension();
+    await using home = new DaemonHome(server);
+    const daemon = await home.connected();
+    await untilAudited(server, 'daemon.started');
+    server.freeze('SIGSTOP');
+    const stopping = new Date();
+    expect(await daemon.stop()).toBe(0);
+    const stopped = new Date();
+    console.log(`stopped while PostgreSQL hangs: ${stopped.getTime() - stopping.getTime()} ms`);
+    expect(stopped.getTime() - stopping.getTime()).toBeLessThan(10_000);
+    expect(existsSync(home.pidFile)).toBe(false);
+    expect(outbox(home)).toContain('daemon.stopped');
+    server.freeze('SIGCONT');
+    await Bun.sleep(1000);
+    const next = await home.connected();
+    await waitFor(
+      async () => (await actions(server)).filter((one) => one === 'daemon.started').length === 2,
+      'the second start',
+    );
+    const rows = await audited(server);
+    expect(rows.map(({ action }) => action).filter((one) => !one.startsWith('postgresql'))).toEqual([
+      'daemon.started',
+      'daemon.stopped',
+      'daemon.started',
+    ]);
+    const row = rows.find(({ action }) => action === 'daemon.stopped');
+    expect(row!.occurred_at.getTime()).toBeGreaterThanOrEqual(stopping.getTime() - 50);
+    expect(row!.occurred_at.getTime()).toBeLessThanOrEqual(stopped.getTime());
+    expect(await next.stop()).toBe(0);
+    expect(outbox(home)).toBe('');
+  });
+
+  test.concurrent('that is killed during an outage, again and again, loses nothing and writes nothing twice', async () => {
+    await using server = await serverWithExtension();
+    await using home = new DaemonHome(server);
+    const first = await home.connected();
+    await untilAudited(server, 'daemon.started');
+    await server.signal('SIGKILL');
+    await first.logged('lost PostgreSQL');
+    await waitFor(() => outbox(home).includes('postgresql.lost'), 'the loss on disk');
+    await first.kill();
+    for (let i = 0; i < 2; i++) {
+      const daemon = home.start();
+      await daemon.logged('PostgreSQL cannot be used');
+      await waitFor(() => outbox(home).split('daemon.started').length === i + 2, 'the start on disk');
+      await daemon.kill();
+    }
+    await server.start();
+    const last = await home.connected();
+    await waitFor(() => outbox(home) === '', 'an empty outbox');
+    expect(await actions(server)).toEqual([
+      'daemon.started',
+      'postgresql.lost',
+      'daemon.started',
+      'daemon.started',
+      'daemon.started',
+    ]);
+    await last.kill();
+    const again = await home.connected();
+    await waitFor(() => outbox(home) === '', 'an empty outbox');
+    expect((await actions(server)).filter((one) => one === 'postgresql.lost')).toHaveLength(1);
+    expect(await again.stop()).toBe(0);
+  });
+
+  test.concurrent('whose delivery was cut off after the server had it does not deliver twice', async () => {
+    await using server = await serverWithExtension();
+    await using home = new DaemonHome(server);
+    await server.stop();
+    const daemon = home.start();
+    await daemon.logged('PostgreSQL cannot be used');
+    await waitFor(
+      () =>
+        existsSync(path.join(home.stateDir, 'audit-outbox.jsonl')) && outbox(home).includes('daemon.started'),
+      'the start on disk',
+    );
+    const owed = outbox(home);
+    await daemon.kill();
+    await server.start();
+    // As if the daemon had died between the server's commit and its own note of it.
+    const events = JSON.stringify(
+      owed
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as object),
+    );
+    await server.query(`select steep_repl.record_events($events$${events}$events$)`);
+    const next = await home.connected();
+    await waitFor(() => outbox(home) === '', 'an empty outbox');
+    expect(await actions(server)).toEqual(['daemon.started', 'daemon.started']);
+    expect(await next.stop()).toBe(0);
+  });
+});
