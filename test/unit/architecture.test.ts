@@ -27,7 +27,8 @@ interface Rule {
 const RULES: Rule[] = [
   {
     what: 'a transaction on the client: it throws out of a timer when its connection dies (see db/session.ts)',
-    pattern: /\.(begin|reserve)\s*\(/,
+    pattern:
+      /\b\w*(sql|client|postgres)\w*\.(begin|reserve)\s*\(|\.begin\s*\(\s*(async\b|["'`]|\(?\w*\)?\s*=>)/i,
     allowed: [],
   },
   {
@@ -101,6 +102,7 @@ describe('the check of the architecture', () => {
   test.each([
     ['db/a.ts', `await sql.begin(async (tx) => {});`],
     ['db/a.ts', `await client.reserve();`],
+    ['db/a.ts', `await this.session.begin((tx) => work(tx));`],
     ['daemon/a.ts', 'await database.query((sql) => sql`SELECT 1`);'],
     ['daemon/a.ts', 'await database.query((sql) => sql<{ a: number }[]>`\n  SELECT 1`);'],
     ['cli/a.ts', `const text = 'DELETE FROM steep_repl.nodes';`],
@@ -119,6 +121,7 @@ describe('the check of the architecture', () => {
       '// sql.begin( is not for us\n/* process.exit(1) */ export const x = "http://a//b"; // process.exit(1)',
     ],
     ['db/a.ts', 'export const one = sql`SELECT 1`;'],
+    ['daemon/a.ts', `await this.feed.begin(this.database);`],
     ['db/files.ts', `import control from '../../extension/steep_repl.control' with { type: 'text' };`],
     ['cli/a.ts', `import pkg from '../../package.json' with { type: 'json' };\nprocess.exit(0);`],
     ['cli/a.ts', `const hint = 'run CREATE EXTENSION, then update and select';`],
