@@ -10,8 +10,6 @@ import { version } from './version-info.ts';
 
 /** Runs one command line and sets the exit code of the process. */
 export async function runCli(argv: string[]): Promise<void> {
-  // A reader that closes our output early (`| head`) is no defect of ours.
-  process.stdout.on('error', () => process.exit(EXIT.failed));
   process.exitCode = await dispatch(argv);
 }
 

@@ -1,6 +1,7 @@
 /** What commands print: data on stdout, messages on stderr; and the exit codes of contract section 3. */
 import { sliceAnsi, stringWidth, stripANSI } from 'bun';
-import type { ErrorCode, SteepError } from '../lib/errors.ts';
+import { writeSync } from 'node:fs';
+import { codeOf, type ErrorCode, type SteepError } from '../lib/errors.ts';
 
 export const EXIT = {
   ok: 0,
@@ -36,9 +37,26 @@ export function exitCodeOf(error: SteepError): number {
 export const configArg = { type: 'string', description: 'Configuration file', valueHint: 'PATH' } as const;
 export const jsonArg = { type: 'boolean', description: 'Print JSON on stdout, nothing else there' } as const;
 
+/**
+ * Writes a line at once. Not by `process.stdout`: only to make that stream takes longer than all of `version`. A
+ * reader that goes away early (`| head`) ends us quietly.
+ */
 export function printText(text: string, stream: 'stdout' | 'stderr' = 'stdout'): void {
-  const coloured = process[stream].isTTY && !process.env['NO_COLOR'];
-  process[stream].write(`${coloured ? text : stripANSI(text)}\n`);
+  const bytes = Buffer.from(`${colouredFor(stream, text)}\n`);
+  for (let written = 0; written < bytes.length;) {
+    try {
+      written += writeSync(stream === 'stdout' ? 1 : 2, bytes, written);
+    } catch (error) {
+      if (codeOf(error) !== 'EAGAIN') process.exit(EXIT.failed);
+      Bun.sleepSync(1); // a full pipe that somebody made non-blocking
+    }
+  }
+}
+
+/** Colour is for terminals, and for those who want it. */
+function colouredFor(stream: 'stdout' | 'stderr', text: string): string {
+  if (!text.includes('\u001B')) return text;
+  return process[stream].isTTY && !process.env['NO_COLOR'] ? text : stripANSI(text);
 }
 
 export function printJson(value: unknown): void {
