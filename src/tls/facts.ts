@@ -1,5 +1,6 @@
 /** What a certificate says, for people, status and decisions. */
 import { X509Certificate } from 'node:crypto';
+import type { TLSSocket } from 'node:tls';
 import { parseAltNames } from './alt-names.ts';
 import { identityOfClaims } from './identity.ts';
 import { pemBlocks } from './pem.ts';
@@ -33,6 +34,13 @@ export function factsOf(certificate: X509Certificate): CertificateFacts {
     fingerprint: certificate.fingerprint256,
     nodeId: identity?.kind === 'node' ? identity.nodeId : undefined,
   };
+}
+
+/** Of the certificate that the other side presented, verified or not; undefined without one. */
+export function factsOfPeer(socket: Pick<TLSSocket, 'getPeerCertificate'>): CertificateFacts | undefined {
+  // In spite of its type, empty or null when there is none.
+  const certificate = socket.getPeerCertificate() as { raw?: Buffer } | null;
+  return certificate?.raw && factsOf(new X509Certificate(certificate.raw));
 }
 
 /** The certificates of a PEM text in their order. Throws when a block holds something else. */

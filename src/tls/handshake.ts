@@ -1,10 +1,9 @@
 /** One handshake with a node, to see whether it works and whose certificate answers. */
-import { X509Certificate } from 'node:crypto';
 import { connect, type TLSSocket } from 'node:tls';
-import { SteepError } from '../lib/errors.ts';
+import { codeOf, SteepError } from '../lib/errors.ts';
 import { formatHostPort } from '../lib/host-port.ts';
 import { explainTlsError, isAboutPeer } from './explain.ts';
-import { type CertificateFacts, factsOf } from './facts.ts';
+import { type CertificateFacts, factsOfPeer } from './facts.ts';
 import { type Identity, identityOf, type IdentityRules } from './identity.ts';
 import type { TlsMaterial } from './material.ts';
 import { clientTlsOptions } from './options.ts';
@@ -47,10 +46,11 @@ export async function handshake(target: HandshakeTarget): Promise<Handshake> {
   const socket = connect({ ...clientTlsOptions(material, { host, nodeId, rules }), host, port });
   try {
     await accepted(socket, address, deadline);
-    const certificate = socket.getPeerCertificate();
+    const peer = factsOfPeer(socket);
+    if (peer === undefined) throw new SteepError('FAILED', `${address} presents no certificate`);
     return {
-      peer: factsOf(new X509Certificate(certificate.raw)),
-      identity: identityOf(certificate, rules),
+      peer,
+      identity: identityOf(socket.getPeerCertificate(), rules),
       protocol: socket.getProtocol() ?? '',
       latency: performance.now() - started,
     };
@@ -78,9 +78,18 @@ async function accepted(socket: TLSSocket, address: string, deadline: AbortSigna
     socket.write(HELLO);
   });
   socket.once('data', () => resolve());
-  socket.on('error', reject); // stays: an error after the first must not end the process
-  socket.once('close', () => reject(encrypted ? refusedUs(address) : undefined));
+  // Stays: an error after the first must not end the process.
+  socket.on('error', (error) => reject(encrypted && isHangUp(error) ? refusedUs(address) : error));
+  socket.once('close', () => reject(encrypted ? refusedUs(address) : hangUp()));
   return await promise;
+}
+
+function isHangUp(error: unknown): boolean {
+  return ['ECONNRESET', 'EPIPE'].includes(codeOf(error) ?? '');
+}
+
+function hangUp(): Error {
+  return Object.assign(new Error('the connection was closed'), { code: 'ECONNRESET' });
 }
 
 /** Bun's and Node's servers close without saying why. */
@@ -107,10 +116,7 @@ async function presentedCertificate(
     rejectUnauthorized: false,
   });
   deadline.addEventListener('abort', () => resolve(undefined));
-  socket.once('secureConnect', () => {
-    const { raw } = socket.getPeerCertificate();
-    resolve(raw === undefined ? undefined : factsOf(new X509Certificate(raw)));
-  });
+  socket.once('secureConnect', () => resolve(factsOfPeer(socket)));
   socket.on('error', () => resolve(undefined));
   socket.once('close', () => resolve(undefined));
   try {
