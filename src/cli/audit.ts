@@ -6,7 +6,7 @@ import type { ParamsOf } from '../operations/index.ts';
 import { defineCommand } from './command.ts';
 import { connectToDaemon, daemonArgs } from './daemon.ts';
 import { colour, formatTime } from './format.ts';
-import { EXIT, jsonArg, printJson, printText } from './output.ts';
+import { EXIT, jsonArg, printJson, printLine, printText } from './output.ts';
 
 const MOST_A_PAGE = 1000;
 
@@ -43,7 +43,7 @@ export const command = defineCommand({
     if (args.follow) return await follow(client, filter, count, args.json === true);
     const entries = await newest(client, filter, count);
     if (args.json) printJson(entries);
-    else for (const entry of entries) printText(lineOf(entry));
+    else for (const entry of entries) printLine(lineOf(entry));
     return EXIT.ok;
   },
 });
@@ -73,7 +73,8 @@ async function follow(client: IpcClient, filter: Filter, count: number, json: bo
   const shown = new Set<string>();
   const early: AuditEntry[] = [];
   let live = false;
-  const print = (entry: AuditEntry): void => printText(json ? JSON.stringify(entry) : lineOf(entry));
+  const print = (entry: AuditEntry): void =>
+    json ? printText(JSON.stringify(entry)) : printLine(lineOf(entry));
   const printOnce = (entry: AuditEntry): void => {
     if (shown.has(entry.id)) return;
     shown.add(entry.id);

@@ -86,7 +86,5 @@ function daemonCheck(where: DaemonAddress): Check {
 function print(results: CheckResult[]): void {
   for (const result of results) printResult(result);
   const count = (status: string): number => results.filter((result) => result.status === status).length;
-  printText(
-    `\n${count('fail')} failed, ${count('warn')} warnings, ${count('note')} notes, ${count('ok')} ok`,
-  );
+  printText(`\n${count('fail')} fail, ${count('warn')} warn, ${count('note')} note, ${count('ok')} ok`);
 }

@@ -71,7 +71,7 @@ export function printError(error: SteepError): void {
     printText(error.cause.stack, 'stderr');
 }
 
-/** Rows as aligned columns under their headings; a line that does not fit the terminal ends in `…`. */
+/** Rows as aligned columns under their headings. */
 export function printTable(headings: string[], rows: string[][]): void {
   const lines = [headings, ...rows];
   const widths = headings.map((_heading, i) => Math.max(...lines.map((row) => stringWidth(row[i] ?? ''))));
@@ -80,7 +80,7 @@ export function printTable(headings: string[], rows: string[][]): void {
       .map((cell, i) => cell + ' '.repeat((widths[i] ?? 0) - stringWidth(cell)))
       .join('  ')
       .trimEnd();
-    printText(fitted(line));
+    printLine(line);
   }
 }
 
@@ -90,9 +90,8 @@ export function printFields(fields: Record<string, string>): void {
   for (const [label, value] of Object.entries(fields)) printText(`${label.padEnd(width)}  ${value}`);
 }
 
-/** Cuts a line to the width of the terminal: a wrapped table is mush. Elsewhere nothing is cut. */
-function fitted(line: string): string {
+/** A line that stays one: cut to the width of a terminal, because a wrapped list is mush. Elsewhere nothing is cut. */
+export function printLine(line: string): void {
   const { isTTY, columns } = process.stdout;
-  if (!isTTY || stringWidth(line) <= columns) return line;
-  return `${sliceAnsi(line, 0, columns - 1)}…`;
+  printText(isTTY && stringWidth(line) > columns ? `${sliceAnsi(line, 0, columns - 1)}…` : line);
 }
