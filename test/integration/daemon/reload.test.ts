@@ -179,7 +179,9 @@ describe('a password', () => {
     const secretFile = path.join(own.base, 'password');
     const seen = path.join(own.base, 'seen');
     writeFileSync(secretFile, `${FILE_SECRET}\n`);
-    const script = `tr '\\0' '\\n' < /proc/$$/environ > ${seen}; tr '\\0' ' ' < /proc/$PPID/cmdline >> ${seen}; echo oops ${FILE_SECRET.slice(0, 5)} >&2; cat ${secretFile}`;
+    // Moved into place whole: each connection runs the command again.
+    const look = `{ tr '\\0' '\\n' < /proc/$$/environ; tr '\\0' ' ' < /proc/$PPID/cmdline; } > ${seen}.$$; mv ${seen}.$$ ${seen}`;
+    const script = `${look}; echo oops ${FILE_SECRET.slice(0, 5)} >&2; cat ${secretFile}`;
     const postgresql = { user: 'app', password_command: ['/bin/sh', '-c', script] };
     await using home = new DaemonHome(own, { config: { postgresql, log: { level: 'debug' } } });
     const daemon = await home.connected({ env: { PGPASSWORD: SECRET } });
