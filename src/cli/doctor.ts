@@ -57,10 +57,7 @@ function daemonCheck(where: DaemonAddress): Check {
         const severities = { note: 'note', warning: 'warn', error: 'fail' } as const;
         for (const { severity, message, hint } of status.issues)
           findings.push({ status: severities[severity], message, ...(hint === null ? {} : { hint }) });
-        const nodes = await client.call('nodes.list', {}).then(
-          (list) => list.nodes,
-          () => [], // PostgreSQL was never reached, which is among the issues
-        );
+        const { nodes } = await client.call('nodes.list', {});
         for (const { node_id, status: state } of nodes)
           if (state === 'degraded' || state === 'unreachable')
             findings.push({

@@ -8,8 +8,7 @@ import { colour, formatSeconds, secondsSince } from './format.ts';
 const ROLES = { node: 'Primary Node', witness: 'Witness' };
 const MARKS = { note: colour('dim', '·'), warning: colour('yellow', '!'), error: colour('red', '!') };
 
-/** The lines of the screen; `nodes` is undefined while the registry is not known. */
-export function statusScreen(status: Status, nodes: NodeRow[] | undefined): string {
+export function statusScreen(status: Status, nodes: NodeRow[]): string {
   const { node, state, pid, uptime_seconds: uptime, version } = status;
   const name = node.node_name === node.node_id ? node.node_id : `${node.node_id} (${node.node_name})`;
   const rows: [string, string][] = [
@@ -26,7 +25,7 @@ export function statusScreen(status: Status, nodes: NodeRow[] | undefined): stri
   ]);
   if (status.http.enabled) rows.push(['HTTP', httpLine(status.http)]);
   rows.push(['Coordinator', coordinatorLine(status)]);
-  if (nodes) rows.push(['Nodes', nodesLine(nodes)]);
+  rows.push(['Nodes', nodesLine(nodes)]);
   return [
     `steep-repl ${version} on ${name} (${ROLES[node.role]})`,
     ...rows.map(([label, text]) => `${label.padEnd(11)}  ${text}`),
@@ -72,7 +71,7 @@ function nodesLine(nodes: NodeRow[]): string {
     .map((status) => ({ status, count: nodes.filter((node) => node.status === status).length }))
     .filter(({ count }) => count > 0)
     .map(({ status, count }) => `${count} ${status}`);
-  return counts.length === 0 ? '0' : `${nodes.length}: ${counts.join(', ')}`;
+  return `${nodes.length}: ${counts.join(', ')}`;
 }
 
 function issueLines(issues: Issue[]): string[] {

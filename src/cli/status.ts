@@ -27,15 +27,14 @@ export const command = defineCommand({
 
 interface Seen {
   status: Status;
-  nodes: NodeRow[] | undefined;
+  nodes: NodeRow[];
 }
 
 async function look(client: IpcClient): Promise<Seen> {
-  const status = await client.call('status.get', {}, MEMORY_ANSWER_MS);
-  const nodes = await client.call('nodes.list', {}).then(
-    (list) => list.nodes,
-    () => undefined, // PostgreSQL was never reached: the status says so itself
-  );
+  const [status, { nodes }] = await Promise.all([
+    client.call('status.get', {}, MEMORY_ANSWER_MS),
+    client.call('nodes.list', {}, MEMORY_ANSWER_MS),
+  ]);
   return { status, nodes };
 }
 

@@ -121,6 +121,9 @@ export class Postgresql implements AsyncDisposable {
 
   /** Records the stop, if the start was recorded, and gives the server a moment to take it. */
   async recordStop(reason: string, uptimeSeconds: number, error: SteepError | undefined): Promise<void> {
+    const { state } = this.database;
+    // Whoever is stopped in the middle of the first attempt was a daemon, as far as anybody knows.
+    if (state.kind === 'connecting') this.announce();
     if (this.announced) {
       if (error) this.audit('daemon.error', { success: false, error_message: error.message });
       this.audit('daemon.stopped', { new_value: { reason, uptime_seconds: uptimeSeconds } });

@@ -98,9 +98,24 @@ export class Database {
       return await connection.pool.query(run);
     } catch (error) {
       const loss = lossFrom(error, target);
-      if (loss) connection.lost.resolve(loss);
+      if (loss) void this.judge(connection, loss);
       throw fromPostgres(error, target);
     }
+  }
+
+  /**
+   * What one statement met may concern that statement alone (a right, a function): then the server is looked at
+   * as at the start, and is only lost if it would be refused now.
+   */
+  private async judge({ watched, lost }: Connection, loss: Away): Promise<void> {
+    if (loss.reason === 'unreachable' || loss.reason === 'starting') return lost.resolve(loss);
+    try {
+      const server = await inspect(watched, this.target);
+      if ('reason' in server) lost.resolve(server);
+    } catch {
+      // The watch itself notices.
+    }
+    return undefined;
   }
 
   private whyAway(): string {

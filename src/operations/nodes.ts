@@ -1,20 +1,19 @@
 import { z } from 'zod';
 import type { Member } from '../cluster/member.ts';
-import { listNodes, type NodeRow, removeNode } from '../db/nodes.ts';
+import { type NodeRow, removeNode } from '../db/nodes.ts';
 import { SteepError } from '../lib/errors.ts';
 import { parseHostPort } from '../lib/host-port.ts';
 import { operation } from './operation.ts';
+import { entryOf } from './registry.ts';
 import type { Subject } from './subject.ts';
 
 const STATUSES = ['unknown', 'healthy', 'degraded', 'unreachable', 'offline'] as const;
-/** A server that hangs is not waited for: the rows as last read do. */
-const FRESH_WITHIN_MS = 1000;
 
 export const nodesList = operation({
   params: z.object({ status_filter: z.array(z.enum(STATUSES)).optional() }),
   changes: false,
-  async run({ status_filter: wanted }, { subject }) {
-    const nodes = await currentNodes(subject);
+  run({ status_filter: wanted }, { subject }) {
+    const nodes = currentNodes(subject);
     return {
       nodes: wanted?.length ? nodes.filter(({ status }) => wanted.includes(status)) : nodes,
       coordinator_id: subject.coordinator().node_id,
@@ -25,8 +24,8 @@ export const nodesList = operation({
 export const nodesGet = operation({
   params: z.object({ node_id: z.string().min(1) }),
   changes: false,
-  async run({ node_id }, { subject }) {
-    const node = (await currentNodes(subject)).find((one) => one.node_id === node_id);
+  run({ node_id }, { subject }) {
+    const node = currentNodes(subject).find((one) => one.node_id === node_id);
     if (!node)
       throw new SteepError('NODE_NOT_FOUND', `there is no node '${node_id}'`, {
         hint: 'steep-repl nodes list',
@@ -71,10 +70,10 @@ export const nodesReadmit = operation({
   },
 });
 
-/** A row as the table shows it, of a node that may not be in the table yet. */
+/** A row as the table shows it, of what this daemon knows now. */
 function rowOf(subject: Subject, member: Member): NodeRow {
   const { node_id, node_name, host, port, priority, grpc_host, grpc_port } = member;
-  const known = subject.knownNodes()?.find((row) => row.node_id === node_id);
+  const { status, is_coordinator, last_seen } = entryOf(subject, member);
   return {
     node_id,
     node_name,
@@ -83,35 +82,19 @@ function rowOf(subject: Subject, member: Member): NodeRow {
     priority,
     grpc_host,
     grpc_port,
-    is_coordinator: subject.coordinator().node_id === node_id,
-    last_seen: known?.last_seen ?? null,
-    status: subject.statusOf(node_id),
+    is_coordinator,
+    status,
+    last_seen,
   };
 }
 
-/** From PostgreSQL, or as last read while it is away. Throws NOT_CONNECTED if it never was there. */
-async function currentNodes(subject: Subject): Promise<NodeRow[]> {
-  const { database, knownNodes } = subject;
-  if (!database) return subject.cluster.registry.members().map((member) => rowOf(subject, member));
-  try {
-    return await within(FRESH_WITHIN_MS, listNodes(database));
-  } catch (thrown) {
-    const error = SteepError.from(thrown);
-    const known = knownNodes();
-    if (known && (error.code === 'NOT_CONNECTED' || error.code === 'TIMEOUT')) return known;
-    throw error;
-  }
-}
-
-async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
-  const { promise: expired, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(
-    () => reject(new SteepError('TIMEOUT', `PostgreSQL did not answer within ${ms} ms`)),
-    ms,
-  );
-  try {
-    return await Promise.race([promise, expired]);
-  } finally {
-    clearTimeout(timer);
-  }
+/**
+ * The members of the cluster, and rows that somebody else wrote into the table. From memory: a table that cannot be
+ * reached, or lags behind, must not hide that a node is gone.
+ */
+function currentNodes(subject: Subject): NodeRow[] {
+  const { cluster } = subject;
+  const members = cluster.registry.members().map((member) => rowOf(subject, member));
+  const strangers = subject.knownNodes()?.filter(({ node_id }) => !cluster.registry.find(node_id)) ?? [];
+  return [...members, ...strangers].sort((a, b) => (a.node_id < b.node_id ? -1 : 1));
 }

@@ -1,14 +1,13 @@
 /** What peers ask of the registry. Doors give the identity that the certificate proves. */
 import type { Member } from '../cluster/member.ts';
-import { belongs } from '../cluster/member.ts';
-import { registerNode } from '../db/nodes.ts';
+import { belongs, sameFacts } from '../cluster/member.ts';
+import { type NodeStatus, registerNode } from '../db/nodes.ts';
 import { SteepError } from '../lib/errors.ts';
 import type { Subject } from './subject.ts';
 
 export interface RegistryEntry {
   member: Member;
-  /** unknown, healthy, degraded, unreachable or offline. */
-  status: string;
+  status: NodeStatus;
   is_coordinator: boolean;
   /** RFC 3339. */
   last_seen: string | null;
@@ -56,8 +55,8 @@ export async function register(
   const { cluster, database } = subject;
   if (database && database.state.kind !== 'connected')
     throw new SteepError('NOT_CONNECTED', `PostgreSQL of ${cluster.self.node_id} is away`);
-  cluster.register(incoming, clusterId);
-  if (database) await registerNode(database, incoming, subject.statusOf(incoming.node_id), actingFor);
+  const member = cluster.register(incoming, clusterId);
+  if (database) await registerNode(database, member, subject.statusOf(incoming.node_id), actingFor);
   subject.registryChanged();
   return {
     entries: registryOf(subject, { removed: true }),
@@ -99,6 +98,7 @@ export async function syncMetadata(
     throw new SteepError('NODE_NOT_FOUND', `${facts.node_id} is not registered with ${cluster.self.node_id}`);
   if (database && database.state.kind !== 'connected')
     throw new SteepError('NOT_CONNECTED', `PostgreSQL of ${cluster.self.node_id} is away`);
+  if (sameFacts(known, { ...known, ...facts })) return;
   const fresh: Member = { ...known, ...facts, revision: known.revision + 1 };
   cluster.learn([fresh]);
   if (database) await registerNode(database, fresh, subject.statusOf(fresh.node_id), actingFor);

@@ -56,7 +56,7 @@ export interface Platform {
   currentUser(): OsUser;
   /** Why someone other than the owner, root and us could change this file or folder; undefined if nobody can. */
   writableByOthers(path: string): string | undefined;
-  /** Why someone other than us and root could read this file; undefined if nobody can. */
+  /** Why someone other than us, root and a group that root chose could read this file; undefined if nobody can. */
   readableByOthers(path: string): string | undefined;
   /** Locks a file (made 0600 if absent, never removed), or says that another living process holds it. */
   lockFile(path: string): FileLock | 'held';

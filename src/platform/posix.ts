@@ -19,6 +19,8 @@ export function writableByOthers(path: string): string | undefined {
 
 export function readableByOthers(path: string): string | undefined {
   const { uid, mode } = statSync(path);
+  // As in libpq: root may let a group read a key of the system.
+  if (uid === 0 && process.geteuid?.() !== 0 && (mode & 0o037) === 0) return undefined;
   if (uid !== 0 && uid !== process.geteuid?.()) return `it belongs to user id ${uid}`;
   return (mode & 0o077) === 0 ? undefined : `its mode is ${octal(mode)}`;
 }

@@ -220,3 +220,17 @@ describe('a database', () => {
     expect([first.history, second.history]).toEqual([['connected'], ['connected']]);
   });
 });
+
+test('a statement that lacks a right, a table or a function costs no connection', async () => {
+  await using watched = new Watched(targetFor(server));
+  await watched.until('connected');
+  const { database } = watched;
+  const denied = database.query((sql) =>
+    sql.unsafe("do $$ begin raise exception 'no' using errcode = '42501'; end $$"),
+  );
+  await expect(denied).rejects.toMatchObject({ code: 'NOT_CONNECTED', message: 'no' });
+  await expect(database.query((sql) => sql`select * from absent_table`)).rejects.toThrow('absent_table');
+  await expect(database.query((sql) => sql`select absent_function()`)).rejects.toThrow('absent_function');
+  await database.query((sql) => sql`select pg_sleep(0.2)`);
+  expect(watched.history).toEqual(['connected']);
+});
