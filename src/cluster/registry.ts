@@ -4,7 +4,8 @@
  *
  * A row is decided by its membership first, so that a removed node cannot come back by announcing newer facts,
  * and by the revision of its facts second. A node is the author of its own facts: where it meets its own row with
- * a higher revision, it goes above that.
+ * a higher revision, it goes above that. Two nodes may have given one revision to different facts of a peer that
+ * counts none: which of them wins does not matter, but it must be the same one everywhere.
  */
 import { belongs, type Member, type NodeFacts, sameFacts } from './member.ts';
 
@@ -62,7 +63,9 @@ export class Registry {
     if (incoming.node_id === this.selfId) return this.mergeSelf(known, incoming);
     if (incoming.membership !== known.membership)
       return incoming.membership > known.membership ? this.set(incoming) : false;
-    return incoming.revision > known.revision ? this.set(incoming) : false;
+    if (incoming.revision !== known.revision)
+      return incoming.revision > known.revision ? this.set(incoming) : false;
+    return keyOf(incoming) > keyOf(known) ? this.set(incoming) : false;
   }
 
   private mergeSelf(self: Member, incoming: Member): boolean {
@@ -110,4 +113,8 @@ export class Registry {
     this.rows.set(member.node_id, { member, change: this.changes });
     return true;
   }
+}
+
+function keyOf(member: Member): string {
+  return JSON.stringify(Object.entries(member).toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
