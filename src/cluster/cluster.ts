@@ -14,7 +14,7 @@ import {
   statusOf,
   type Thresholds,
 } from './detector.ts';
-import { belongs, type Member, type NodeFacts } from './member.ts';
+import { belongs, type Member, type NodeFacts, sameFacts } from './member.ts';
 import { Registry } from './registry.ts';
 
 /** What survives in state_dir. */
@@ -114,9 +114,9 @@ export class Cluster {
 
   /**
    * A node asks to be known. Throws PERMISSION_DENIED for a removed or unwanted one, CONFLICT for another cluster's
-   * or a second living copy, NOT_CONNECTED while this node belongs to no cluster itself.
+   * or a second living copy, NOT_CONNECTED while this node belongs to no cluster itself. The row as it stands now.
    */
-  register(incoming: Omit<Member, 'membership'>, clusterId: string): void {
+  register(incoming: Omit<Member, 'membership'>, clusterId: string): Member {
     const { node_id: id, instance_id: instance } = incoming;
     const { allow } = this.options;
     this.refuseRemoved(id);
@@ -139,14 +139,25 @@ export class Cluster {
       throw new SteepError('CONFLICT', `another living node has the id ${id}`, {
         hint: 'each node needs a node_id of its own; was a state_dir or a machine cloned?',
       });
-    const revision = known
-      ? Math.max(incoming.revision, known.instance_id === instance ? 0 : known.revision + 1)
-      : incoming.revision;
-    this.commit(() => this.registry.merge({ ...incoming, revision, membership: known?.membership ?? 0 }));
+    const row = { ...incoming, membership: known?.membership ?? 0 };
+    // A new copy begins to count anew, and a peer that counts nothing always tells its newest facts.
+    const uncounted = known && (known.instance_id !== instance || incoming.revision === 0);
+    if (uncounted && !(known.instance_id === instance && sameFacts(known, row)))
+      row.revision = Math.max(row.revision, known.revision + 1);
+    this.commit(() => this.registry.merge(row));
+    return this.registry.find(id) ?? row;
   }
 
-  /** Takes over the cluster of a peer that accepted us: its id and its rows, in one step. */
+  /**
+   * Takes over the cluster of a peer that accepted us: its id and its rows, in one step. Throws CONFLICT if somebody
+   * joined our own cluster meanwhile.
+   */
   adopt(clusterId: string, members: readonly Member[]): void {
+    if (this.clusterId !== clusterId && !this.alone)
+      throw new SteepError(
+        'CONFLICT',
+        `${this.self.node_id} belongs to cluster ${this.clusterId ?? ''}, in which it is not alone`,
+      );
     this.commit(() => {
       if (this.clusterId !== clusterId) this.registry.startOver();
       this.clusterId = clusterId;
@@ -190,7 +201,7 @@ export class Cluster {
   /** Milliseconds since a node answered, 0 for this one; undefined if it never did in this run. */
   answeredAgo(id: string): number | undefined {
     if (id === this.self.node_id) return 0;
-    const { lastAnswer } = this.signsOf(id);
+    const lastAnswer = this.signs.get(id)?.lastAnswer;
     return lastAnswer === undefined ? undefined : this.options.now() - lastAnswer;
   }
 
@@ -206,14 +217,16 @@ export class Cluster {
 
   /** A peer told in its own heartbeat whether it has its PostgreSQL. */
   noteHeartbeat(id: string, postgresqlConnected: boolean | undefined): void {
-    this.signs.set(id, { ...this.signsOf(id), postgresqlConnected });
+    const lastHeartbeat = this.options.now();
+    this.signs.set(id, { ...this.signsOf(id), lastHeartbeat, postgresqlConnected });
   }
 
+  /** Whether a node is known to live: it answered or spoke a moment ago, or is this one. */
   private heard(id: string): boolean {
-    const { lastAnswer } = this.signsOf(id);
-    return (
-      lastAnswer !== undefined && this.options.now() - lastAnswer < this.options.thresholds().unreachableAfter
-    );
+    if (id === this.self.node_id) return true;
+    const { lastAnswer = -Infinity, lastHeartbeat = -Infinity } = this.signsOf(id);
+    const silence = this.options.now() - Math.max(lastAnswer, lastHeartbeat);
+    return silence < this.options.thresholds().unreachableAfter;
   }
 
   private signsOf(id: string): PeerSigns {
@@ -234,5 +247,8 @@ export class Cluster {
       this.clusterId = before.clusterId;
       throw error;
     }
+    // The silence of a node that was removed says nothing when it comes back.
+    const members = new Set(this.registry.members().map(({ node_id }) => node_id));
+    for (const id of this.signs.keys()) if (!members.has(id)) this.signs.delete(id);
   }
 }

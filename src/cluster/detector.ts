@@ -19,6 +19,8 @@ export interface Thresholds {
 export interface PeerSigns {
   watchedSince: number;
   lastAnswer: number | undefined;
+  /** When it last spoke to us by itself: it lives, though we may not reach it. */
+  lastHeartbeat: number | undefined;
   roundTrip: number | undefined;
   /** What the peer said of its PostgreSQL; undefined if it said nothing. */
   postgresqlConnected: boolean | undefined;
@@ -30,6 +32,7 @@ export function newSigns(now: number): PeerSigns {
   return {
     watchedSince: now,
     lastAnswer: undefined,
+    lastHeartbeat: undefined,
     roundTrip: undefined,
     postgresqlConnected: undefined,
     failure: undefined,
