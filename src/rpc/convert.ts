@@ -14,6 +14,8 @@ import type { RegistryEntry } from '../operations/registry.ts';
 
 const NODE_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 const MAX_NAME = 255;
+/** Of counters: far enough below 2^53 that those who count on from it stay below that. */
+const MAX_COUNT = 2 ** 48;
 const ROLES = ['node', 'witness', ''] as const;
 const REMOVED = 'removed';
 
@@ -21,16 +23,15 @@ const REMOVED = 'removed';
 export function memberFromRequest(request: RegisterNodeRequest): Omit<Member, 'membership'> {
   if (!NODE_ID.test(request.nodeId))
     refuse('node_id', 'an id of 1 to 63 letters, digits, dots, underscores and hyphens');
-  if (request.nodeName.length > MAX_NAME) refuse('node_name', `at most ${MAX_NAME} characters`);
+  checkName(request.nodeName);
   if (request.host !== '' && !isHost(request.host)) refuse('host', 'a host name or an IP address');
   if (request.grpcHost !== '' && !isHost(request.grpcHost))
     refuse('grpc_host', 'a host name or an IP address');
   if (request.priority !== 0 && (request.priority < 1 || request.priority > 100))
     refuse('priority', '1 to 100');
-  if (request.revision < 0n || request.revision > BigInt(Number.MAX_SAFE_INTEGER))
-    refuse('revision', 'not negative, and below 2^53');
+  if (!isCount(request.revision)) refuse('revision', 'not negative, and at most 2^48');
   const role = ROLES.find((one) => one === request.role) ?? refuse('role', 'node, witness or empty');
-  if (role !== 'witness' && request.host === '') refuse('host', 'must not be empty');
+  if (request.host === '') refuse('host', 'must not be empty');
   return {
     node_id: request.nodeId,
     node_name: request.nodeName === '' ? request.nodeId : request.nodeName,
@@ -51,7 +52,7 @@ export function factsFromMetadata(
 ): Pick<Member, 'node_id'> & Partial<Pick<Member, 'node_name' | 'grpc_host' | 'grpc_port' | 'priority'>> {
   const { nodeId, nodeName, grpcHost, grpcPort, priority } = metadata;
   if (grpcHost !== '' && !isHost(grpcHost)) refuse('grpc_host', 'a host name or an IP address');
-  if (nodeName.length > MAX_NAME) refuse('node_name', `at most ${MAX_NAME} characters`);
+  checkName(nodeName);
   if (priority !== 0 && (priority < 1 || priority > 100)) refuse('priority', '1 to 100');
   return {
     node_id: nodeId,
@@ -59,6 +60,19 @@ export function factsFromMetadata(
     ...(grpcHost === '' ? {} : { grpc_host: grpcHost, grpc_port: portOf('grpc_port', grpcPort) }),
     ...(priority === 0 ? {} : { priority }),
   };
+}
+
+/** PostgreSQL keeps no NUL, and a terminal shows no other control character. */
+function isName(name: string): boolean {
+  return name.length <= MAX_NAME && !/\p{Cc}/u.test(name);
+}
+
+function checkName(name: string): void {
+  if (!isName(name)) refuse('node_name', `at most ${MAX_NAME} characters, no control characters`);
+}
+
+function isCount(value: bigint): boolean {
+  return value >= 0n && value <= BigInt(MAX_COUNT);
 }
 
 function refuse(field: string, allowed: string): never {
@@ -93,14 +107,15 @@ export function toNodeInfo(
   });
 }
 
-/** A row that a peer passed on; undefined for one that cannot be right. */
+/** A row that a peer passed on; undefined for one that cannot be right, and so could not be stored either. */
 export function memberFromInfo(info: NodeInfo): Member | undefined {
   const role = ROLES.find((one) => one === info.role) ?? '';
-  if (!NODE_ID.test(info.nodeId) || (role !== 'witness' && info.host === '')) return undefined;
-  const hasRpc = info.grpcHost !== '' && info.grpcPort >= 1 && info.grpcPort <= 65_535;
+  if (!NODE_ID.test(info.nodeId) || !isHost(info.host) || !isName(info.nodeName)) return undefined;
+  if (!isCount(info.revision) || !isCount(info.membership)) return undefined;
+  const hasRpc = isHost(info.grpcHost) && info.grpcPort >= 1 && info.grpcPort <= 65_535;
   return {
     node_id: info.nodeId,
-    node_name: info.nodeName === '' ? info.nodeId : info.nodeName.slice(0, MAX_NAME),
+    node_name: info.nodeName === '' ? info.nodeId : info.nodeName,
     host: info.host,
     port: info.port >= 1 && info.port <= 65_535 ? info.port : 5432,
     priority: info.priority >= 1 && info.priority <= 100 ? info.priority : 50,
@@ -108,7 +123,7 @@ export function memberFromInfo(info: NodeInfo): Member | undefined {
     grpc_port: hasRpc ? info.grpcPort : null,
     role,
     instance_id: info.instanceId.slice(0, 64),
-    revision: Math.min(Number(info.revision), Number.MAX_SAFE_INTEGER),
-    membership: Math.max(0, Math.min(Number(info.membership), Number.MAX_SAFE_INTEGER)),
+    revision: Number(info.revision),
+    membership: Number(info.membership),
   };
 }
