@@ -1,5 +1,6 @@
 /** What a certificate says, for people, status and decisions. */
 import { X509Certificate } from 'node:crypto';
+import { isIPv6 } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { parseAltNames } from './alt-names.ts';
 import { identityOfClaims } from './identity.ts';
@@ -27,7 +28,9 @@ export function factsOf(certificate: X509Certificate): CertificateFacts {
   return {
     subject: oneLine(certificate.subject),
     issuer: oneLine(certificate.issuer),
-    sans: names.map(({ type, value }) => `${type === 'IP Address' ? 'IP' : type}:${value}`),
+    sans: names.map(({ type, value }) =>
+      type === 'IP Address' ? `IP:${shortAddress(value)}` : `${type}:${value}`,
+    ),
     serial: certificate.serialNumber,
     notBefore: certificate.validFromDate,
     notAfter: certificate.validToDate,
@@ -36,7 +39,15 @@ export function factsOf(certificate: X509Certificate): CertificateFacts {
   };
 }
 
-/** Of the certificate that the other side presented, verified or not; undefined without one. */
+/** `fe80::1` for `FE80:0:0:0:0:0:0:1`; anything but an IPv6 address as it is. */
+export function shortAddress(host: string): string {
+  return isIPv6(host) ? new URL(`http://[${host}]`).hostname.slice(1, -1) : host;
+}
+
+/**
+ * Of the certificate that the other side presented, verified or not; undefined without one. In `tlsClientError` of an
+ * HTTP/2 server only a listener that was prepended sees it: http2's own destroys the socket.
+ */
 export function factsOfPeer(socket: Pick<TLSSocket, 'getPeerCertificate'>): CertificateFacts | undefined {
   // In spite of its type, empty or null when there is none.
   const certificate = socket.getPeerCertificate() as { raw?: Buffer } | null;

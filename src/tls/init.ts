@@ -5,7 +5,7 @@ import path from 'node:path';
 import { codeOf, messageOf, SteepError } from '../lib/errors.ts';
 import type { Platform } from '../platform/index.ts';
 import { caKeyFile, lockAuthority, readAuthority } from './authority.ts';
-import { type CertificateFacts, certificatesIn, factsOf } from './facts.ts';
+import { type CertificateFacts, certificatesIn, factsOf, shortAddress } from './facts.ts';
 import type { TlsFiles } from './files.ts';
 import { issueNode, makeCa, type Pair } from './issue.ts';
 import { makeFolder, type Owner, ownerOf, writeAuthority, writePair } from './store.ts';
@@ -51,7 +51,7 @@ export async function initTls(options: InitOptions): Promise<InitResult> {
   } else {
     authority = present;
   }
-  const names = new Set([...ownHosts, ...(hosts ?? hostsOf(before))]);
+  const names = new Set([...ownHosts, ...(hosts ?? hostsOf(before))].map(shortAddress));
   const pair = await issueNode(authority, { nodeId, hosts: [...names] });
   writePair({ cert: certFile, key: keyFile }, pair, keyOwner(keyFile, stateDir, platform));
   wrote.push(keyFile, certFile);

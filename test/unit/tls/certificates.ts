@@ -87,6 +87,14 @@ export class TestCa {
     return new TestCa(certificate, keys);
   }
 
+  /** Somebody who signs with a certificate that need not be a CA’s. */
+  static async abuse({ cert, key }: Pair): Promise<TestCa> {
+    const certificate = new X509Certificate(cert);
+    const der = PemConverter.decodeFirst(key);
+    const privateKey = await crypto.subtle.importKey('pkcs8', der, P256, true, ['sign']);
+    return new TestCa(certificate, { privateKey, publicKey: await certificate.publicKey.export() });
+  }
+
   get pem(): string {
     return `${this.certificate.toString('pem')}\n`;
   }
@@ -139,7 +147,7 @@ export class TestCa {
 }
 
 export function serialOf(pair: Pair): string {
-  return new X509Certificate(pair.cert).serialNumber;
+  return new X509Certificate(pair.cert).serialNumber.toUpperCase();
 }
 
 /** A temporary folder for the files of one node; removed when disposed. */
@@ -159,7 +167,7 @@ export class NodeFolder implements Disposable {
   }
 
   /** Writes the three files, and crl.pem if there is one; the files for `loadTlsMaterial`. */
-  fill(pair: Pair, ca: string, crl?: string): TlsFiles {
+  install(pair: Pair, ca: string, crl?: string): TlsFiles {
     this.write('node.crt', pair.cert);
     this.write('node.key', pair.key);
     this.write('ca.crt', ca);
@@ -174,7 +182,7 @@ export class NodeFolder implements Disposable {
 /** Material as the daemon would load it. */
 export function materialOf(pair: Pair, ca: string, crl?: string): TlsMaterial {
   using folder = new NodeFolder();
-  return loaded(folder.fill(pair, ca, crl));
+  return loaded(folder.install(pair, ca, crl));
 }
 
 export function loaded(files: TlsFiles, now?: Date): TlsMaterial {

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { crlsIn, isCrlOf } from '../../../src/tls/crl.ts';
 import { pemBlocks, toPem } from '../../../src/tls/pem.ts';
 import { NodeFolder, openssl, runOpenssl, TestCa } from './certificates.ts';

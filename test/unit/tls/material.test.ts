@@ -40,7 +40,7 @@ function refusal(files: TlsFiles): SteepError {
 describe('the files of TLS are accepted', () => {
   test('with the facts of the certificate, and the chain to its CA', () => {
     using folder = new NodeFolder();
-    const material = loaded(folder.fill(node, ca.pem));
+    const material = loaded(folder.install(node, ca.pem));
     expect(material.certificate).toMatchObject({ subject: 'CN=node-a', issuer: 'CN=ca', nodeId: 'node-a' });
     expect(material.chain.map(({ subject }) => subject)).toEqual(['CN=node-a', 'CN=ca']);
     expect(material.crl).toBeUndefined();
@@ -52,7 +52,7 @@ describe('the files of TLS are accepted', () => {
     const leaf = await intermediate.issue({ node: 'node-a' });
     const pair = { ...leaf, cert: `subject=x\n${leaf.cert.trim()}${intermediate.pem.trim()}` };
     const material = loaded(
-      folder.fill(pair, `# ours\r\n${other.pem.trim()}${ca.pem.replaceAll('\n', '\r\n')}`),
+      folder.install(pair, `# ours\r\n${other.pem.trim()}${ca.pem.replaceAll('\n', '\r\n')}`),
     );
     const chain = material.chain.map(({ subject }) => subject);
     expect(chain).toEqual(['CN=node-a', 'CN=intermediate', 'CN=ca']);
@@ -60,7 +60,7 @@ describe('the files of TLS are accepted', () => {
 
   test('when the certificate names no purposes', async () => {
     using folder = new NodeFolder();
-    loaded(folder.fill(await ca.issue({ node: 'node-a', usages: [] }), ca.pem));
+    loaded(folder.install(await ca.issue({ node: 'node-a', usages: [] }), ca.pem));
   });
 
   test.skipIf(openssl === null).each([
@@ -113,7 +113,7 @@ describe('the files of TLS are accepted', () => {
 
   test.skipIf(openssl === null)('with a key in the old form of openssl', () => {
     using folder = new NodeFolder();
-    folder.fill(node, ca.pem);
+    folder.install(node, ca.pem);
     folder.write('old.key', runOpenssl(folder.path, 'ec', '-in', 'node.key'));
     expect(loaded({ ...folder.files, key_file: path.join(folder.path, 'old.key') }).key).toContain(
       'EC PRIVATE',
@@ -125,7 +125,7 @@ test('files that are not there are named, all of them', () => {
   using folder = new NodeFolder();
   const { cert_file: cert, key_file: key, ca_file: caFile } = folder.files;
   expect(loadTlsMaterial(folder.files, thisPlatform())).toEqual({ missing: [cert, key, caFile] });
-  folder.fill(node, ca.pem);
+  folder.install(node, ca.pem);
   rmSync(key);
   expect(loadTlsMaterial(folder.files, thisPlatform())).toEqual({ missing: [key] });
 });
@@ -133,20 +133,20 @@ test('files that are not there are named, all of them', () => {
 describe('the files of TLS are refused', () => {
   test.each([0o640, 0o604, 0o660])('when others may read the key (mode %o)', (mode) => {
     using folder = new NodeFolder();
-    const files = folder.fill(node, ca.pem);
+    const files = folder.install(node, ca.pem);
     folder.write('node.key', node.key, mode);
     expect(refusal(files)).toMatchObject({ code: 'CONFIG_INVALID', hint: `chmod 600 ${files.key_file}` });
   });
 
   test('when the key is of another certificate', async () => {
     using folder = new NodeFolder();
-    const files = folder.fill({ ...node, key: (await ca.issue({ node: 'node-a' })).key }, ca.pem);
+    const files = folder.install({ ...node, key: (await ca.issue({ node: 'node-a' })).key }, ca.pem);
     expect(refusal(files).message).toContain('does not belong to the first certificate');
   });
 
   test('when the CA comes before the certificate', () => {
     using folder = new NodeFolder();
-    const { message, hint } = refusal(folder.fill({ ...node, cert: ca.pem + node.cert }, ca.pem));
+    const { message, hint } = refusal(folder.install({ ...node, cert: ca.pem + node.cert }, ca.pem));
     expect(message).toContain('does not belong to the first certificate');
     expect(hint).toContain('comes first');
   });
@@ -167,7 +167,7 @@ describe('the files of TLS are refused', () => {
       ['ca.crt', 'ca_file'],
       ['crl.pem', 'crl_file'],
     ] as const) {
-      const files: TlsFiles = { ...folder.fill(node, ca.pem) };
+      const files: TlsFiles = { ...folder.install(node, ca.pem) };
       if (file === 'crl_file') files.crl_file = path.join(folder.path, name);
       folder.write(name, text);
       const { code, message, hint } = refusal(files);
@@ -179,7 +179,7 @@ describe('the files of TLS are refused', () => {
 
   test.skipIf(openssl === null)('when the key has a passphrase', () => {
     using folder = new NodeFolder();
-    const files = folder.fill(node, ca.pem);
+    const files = folder.install(node, ca.pem);
     folder.write(
       'node.key',
       runOpenssl(folder.path, 'pkey', '-in', 'node.key', '-aes256', '-passout', 'pass:x'),
@@ -189,7 +189,7 @@ describe('the files of TLS are refused', () => {
 
   test('when a folder lies where a file should', () => {
     using folder = new NodeFolder();
-    const files = folder.fill(node, ca.pem);
+    const files = folder.install(node, ca.pem);
     rmSync(files.ca_file);
     mkdirSync(files.ca_file);
     expect(refusal(files)).toMatchObject({ code: 'CONFIG_INVALID' });
@@ -197,14 +197,14 @@ describe('the files of TLS are refused', () => {
 
   test('when another CA signed the certificate', () => {
     using folder = new NodeFolder();
-    expect(refusal(folder.fill(node, other.pem)).message).toContain(
+    expect(refusal(folder.install(node, other.pem)).message).toContain(
       'was issued by CN=ca, which is neither in',
     );
   });
 
   test('when a CA of the same name signed the certificate', async () => {
     using folder = new NodeFolder();
-    expect(refusal(folder.fill(node, (await TestCa.make('ca')).pem)).message).toContain(
+    expect(refusal(folder.install(node, (await TestCa.make('ca')).pem)).message).toContain(
       'was issued by CN=ca',
     );
   });
@@ -213,10 +213,10 @@ describe('the files of TLS are refused', () => {
     using folder = new NodeFolder();
     const intermediate = await TestCa.make('intermediate', { by: ca });
     const leaf = await intermediate.issue({ node: 'node-a' });
-    expect(refusal(folder.fill(leaf, ca.pem)).message).toContain('was issued by CN=intermediate');
-    expect(refusal(folder.fill(leaf, intermediate.pem)).message).toContain('was issued by CN=ca');
+    expect(refusal(folder.install(leaf, ca.pem)).message).toContain('was issued by CN=intermediate');
+    expect(refusal(folder.install(leaf, intermediate.pem)).message).toContain('was issued by CN=ca');
     const sent = { ...leaf, cert: leaf.cert + intermediate.pem + ca.pem };
-    expect(refusal(folder.fill(sent, other.pem)).message).toContain(
+    expect(refusal(folder.install(sent, other.pem)).message).toContain(
       'leads to CN=ca, which is not in ca_file',
     );
   });
@@ -224,18 +224,18 @@ describe('the files of TLS are refused', () => {
   test('when the certificate has expired, or its CA', async () => {
     using folder = new NodeFolder();
     const expired = await ca.issue({ node: 'node-a', from: -2, until: -1.01 });
-    const { message, hint } = refusal(folder.fill(expired, ca.pem));
+    const { message, hint } = refusal(folder.install(expired, ca.pem));
     expect(message).toBe(`${folder.files.cert_file}: the certificate CN=node-a expired 1 day ago`);
     expect(hint).toContain('steep-repl tls init');
     const old = await TestCa.make('old', { until: -3.5 });
-    expect(refusal(folder.fill(await old.issue({ node: 'node-a' }), old.pem)).message).toBe(
+    expect(refusal(folder.install(await old.issue({ node: 'node-a' }), old.pem)).message).toBe(
       `${folder.files.ca_file}: the certificate CN=old expired 3 days ago`,
     );
   });
 
   test('when the certificate is not yet valid', async () => {
     using folder = new NodeFolder();
-    const { message } = refusal(folder.fill(await ca.issue({ node: 'node-a', from: 2.01 }), ca.pem));
+    const { message } = refusal(folder.install(await ca.issue({ node: 'node-a', from: 2.01 }), ca.pem));
     expect(message).toMatch(/CN=node-a is not valid before \d{4}-\S+Z \(in 2 days\)$/);
   });
 
@@ -245,47 +245,55 @@ describe('the files of TLS are refused', () => {
     ['1.3.6.1.5.5.7.3.3', 'serverAuth and clientAuth'],
   ])('when its only purpose is %s', async (usage, lacking) => {
     using folder = new NodeFolder();
-    const { message } = refusal(folder.fill(await ca.issue({ node: 'node-a', usages: [usage] }), ca.pem));
+    const { message } = refusal(folder.install(await ca.issue({ node: 'node-a', usages: [usage] }), ca.pem));
     expect(message).toEndWith(`may not be used for ${lacking}`);
   });
 
   test('when the CRL is not there', () => {
     using folder = new NodeFolder();
-    const files = { ...folder.fill(node, ca.pem), crl_file: path.join(folder.path, 'crl.pem') };
+    const files = { ...folder.install(node, ca.pem), crl_file: path.join(folder.path, 'crl.pem') };
     expect(refusal(files).message).toBe(`${files.crl_file} is not there`);
   });
 
   test('when one of several CAs has no CRL: all that it issued would be refused', async () => {
     using folder = new NodeFolder();
     const both = ca.pem + other.pem;
-    expect(refusal(folder.fill(node, both, await ca.crl([]))).message).toContain('holds no CRL of CN=other');
-    loaded(folder.fill(node, both, (await ca.crl([])) + (await other.crl([]))));
+    expect(refusal(folder.install(node, both, await ca.crl([]))).message).toContain(
+      'holds no CRL of CN=other',
+    );
+    loaded(folder.install(node, both, (await ca.crl([])) + (await other.crl([]))));
   });
 
   test('when a CRL has the name of the CA, but not its signature', async () => {
     using folder = new NodeFolder();
     const impostor = await TestCa.make('ca');
-    expect(refusal(folder.fill(node, ca.pem, await impostor.crl([]))).message).toContain('no CRL of CN=ca');
+    expect(refusal(folder.install(node, ca.pem, await impostor.crl([]))).message).toContain(
+      'no CRL of CN=ca',
+    );
   });
 
   test('when the CRL is out of date, or of tomorrow', async () => {
     using folder = new NodeFolder();
     const old = await ca.crl([], { from: -5, until: -2.5 });
-    expect(refusal(folder.fill(node, ca.pem, old)).message).toContain('should have been replaced 2 days ago');
+    expect(refusal(folder.install(node, ca.pem, old)).message).toContain(
+      'should have been replaced 2 days ago',
+    );
     const early = await ca.crl([], { from: 1 });
-    expect(refusal(folder.fill(node, ca.pem, early)).message).toContain('is not valid before');
-    expect(loaded(folder.fill(node, ca.pem, old + (await ca.crl([])))).crl).toBeDefined();
+    expect(refusal(folder.install(node, ca.pem, early)).message).toContain('is not valid before');
+    expect(loaded(folder.install(node, ca.pem, old + (await ca.crl([])))).crl).toBeDefined();
   });
 
   test('when the CRL revokes the node’s own certificate', async () => {
     using folder = new NodeFolder();
     const crl = await ca.crl([serialOf(node)]);
-    expect(refusal(folder.fill(node, ca.pem, crl)).message).toContain('revokes this node’s own certificate');
+    expect(refusal(folder.install(node, ca.pem, crl)).message).toContain(
+      'revokes this node’s own certificate',
+    );
   });
 });
 
 test('the CRL’s end is known beforehand', async () => {
   using folder = new NodeFolder();
-  const { crlExpires } = loaded(folder.fill(node, ca.pem, await ca.crl([], { until: 3 })));
+  const { crlExpires } = loaded(folder.install(node, ca.pem, await ca.crl([], { until: 3 })));
   expect(Math.round(((crlExpires?.getTime() ?? 0) - Date.now()) / DAY)).toBe(3);
 });

@@ -58,15 +58,15 @@ function replace(pair: Pair): void {
 
 describe('watching certificates', () => {
   test('says nothing while nothing changes', async () => {
-    watch(loaded(folder.fill(first, ca.pem)));
+    watch(loaded(folder.install(first, ca.pem)));
     await someLooks();
-    folder.fill(first, ca.pem); // the same again
+    folder.install(first, ca.pem); // the same again
     await someLooks();
     expect({ changes, problems }).toEqual({ changes: [], problems: [] });
   });
 
   test('sees a replaced pair, again and again', async () => {
-    const watching = watch(loaded(folder.fill(first, ca.pem)));
+    const watching = watch(loaded(folder.install(first, ca.pem)));
     for (const [index, pair] of [second, first, second].entries()) {
       replace(pair);
       await waitFor(() => changes.length === index + 1, 'the change');
@@ -79,14 +79,14 @@ describe('watching certificates', () => {
     const watching = watch(undefined);
     await someLooks();
     expect(watching.problem).toBeUndefined();
-    folder.fill(first, ca.pem);
+    folder.install(first, ca.pem);
     await waitFor(() => changes.length === 1, 'the first material');
     expect(problems).toEqual([]);
   });
 
   test('sees a changed CA', async () => {
     const other = await TestCa.make('other');
-    watch(loaded(folder.fill(first, ca.pem)));
+    watch(loaded(folder.install(first, ca.pem)));
     folder.write('ca.crt', ca.pem + other.pem);
     await waitFor(() => changes.length === 1, 'the change');
   });
@@ -95,7 +95,7 @@ describe('watching certificates', () => {
     jest.useFakeTimers();
     stack.defer(() => jest.useRealTimers());
     const look = (): void => void jest.advanceTimersByTime(LOOK_MS);
-    watch(loaded(folder.fill(first, ca.pem)));
+    watch(loaded(folder.install(first, ca.pem)));
     look();
     look();
     folder.write('node.key', second.key);
@@ -108,7 +108,7 @@ describe('watching certificates', () => {
   });
 
   test('keeps what it has when a broken file comes, and reports it once', async () => {
-    const watching = watch(loaded(folder.fill(first, ca.pem)));
+    const watching = watch(loaded(folder.install(first, ca.pem)));
     folder.write('node.crt', 'garbage');
     await waitFor(() => problems.length > 0, 'the report');
     await someLooks();
@@ -126,7 +126,7 @@ describe('watching certificates', () => {
   });
 
   test('keeps what it has when files vanish, and says so', async () => {
-    const watching = watch(loaded(folder.fill(first, ca.pem)));
+    const watching = watch(loaded(folder.install(first, ca.pem)));
     rmSync(folder.files.ca_file);
     await waitFor(() => problems.length === 1, 'the report');
     expect(problems[0]).toContain(folder.files.ca_file);
@@ -134,24 +134,24 @@ describe('watching certificates', () => {
   });
 
   test('sees that others may read the key from now on', async () => {
-    watch(loaded(folder.fill(first, ca.pem)));
+    watch(loaded(folder.install(first, ca.pem)));
     folder.write('node.key', first.key, 0o644);
     await waitFor(() => problems.length === 1, 'the report');
     expect(problems[0]).toContain('others may read this key');
   });
 
   test('takes a certificate when its time has come', async () => {
-    watch(loaded(folder.fill(first, ca.pem)));
+    watch(loaded(folder.install(first, ca.pem)));
     const soon = Math.ceil(Date.now() / 1000 + 1.5) * 1000; // certificates know whole seconds
     const pair = await ca.issue({ node: 'node-a', from: (soon - Date.now()) / 86_400_000 });
-    folder.fill(pair, ca.pem);
+    folder.install(pair, ca.pem);
     await waitFor(() => changes.length === 1, 'its time');
     expect(problems.length).toBeGreaterThan(0);
   });
 
   test('counts new material as not in force when it could not be put in force', async () => {
     let attempts = 0;
-    const watching = watch(loaded(folder.fill(first, ca.pem)), {
+    const watching = watch(loaded(folder.install(first, ca.pem)), {
       onChange: () => {
         attempts += 1;
         if (attempts < 3) throw new SteepError('FAILED', 'the door does not take it');
@@ -166,7 +166,7 @@ describe('watching certificates', () => {
   });
 
   test('judges at once when told to, and throws what is wrong', () => {
-    const watching = watch(loaded(folder.fill(first, ca.pem)), { interval: 3_600_000 });
+    const watching = watch(loaded(folder.install(first, ca.pem)), { interval: 3_600_000 });
     replace(second);
     watching.reload();
     expect(changes).toEqual([serialOf(second)]);
@@ -176,7 +176,7 @@ describe('watching certificates', () => {
   });
 
   test('ends with its disposal', async () => {
-    const watching = watch(loaded(folder.fill(first, ca.pem)));
+    const watching = watch(loaded(folder.install(first, ca.pem)));
     watching[Symbol.dispose]();
     replace(second);
     await someLooks();
