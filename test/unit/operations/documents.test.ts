@@ -1,0 +1,56 @@
+import { describe, expect, test } from 'bun:test';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { routes } from '../../../src/http/routes.ts';
+import { ipcCodes } from '../../../src/ipc/errors.ts';
+import { operations, streams } from '../../../src/operations/index.ts';
+
+function document(name: string): string {
+  return readFileSync(path.join(import.meta.dir, '../../../docs', name), 'utf8');
+}
+
+function found(text: string, pattern: RegExp): string[] {
+  return [...text.matchAll(pattern)].map(([, name]) => name!);
+}
+
+function inOrder(names: Iterable<string>): string[] {
+  return [...new Set(names)].toSorted((a, b) => a.localeCompare(b));
+}
+
+describe('docs/ipc.md', () => {
+  const text = document('ipc.md');
+
+  test('has a chapter for each method, and for no others', () => {
+    expect(inOrder(found(text, /^### `([\w.]+)`$/gm))).toEqual(
+      inOrder(Object.keys({ ...operations, ...streams })),
+    );
+  });
+
+  test('says of each method that changes something that it does, and of no other', () => {
+    const chapters = text.split(/^### /m).slice(1);
+    const said = chapters
+      .filter((chapter) => chapter.includes('Changes something.'))
+      .map((chapter) => /`([\w.]+)`/.exec(chapter)![1]!);
+    const changing = Object.entries({ ...operations, ...streams }).filter(([, { changes }]) => changes);
+    expect(inOrder(said)).toEqual(inOrder(changing.map(([name]) => name)));
+  });
+
+  test('names each parameter in the chapter of its method', () => {
+    for (const [name, { params }] of Object.entries({ ...operations, ...streams })) {
+      const chapter = text.split(`### \`${name}\``)[1]!.split('\n### ')[0]!;
+      for (const key of Object.keys(params.shape))
+        expect([name, key, new RegExp(`\`${key}\\??\``).test(chapter)]).toEqual([name, key, true]);
+    }
+  });
+
+  test('lists the error codes', () => {
+    const table = text.split('## Errors')[1]!.split('## Methods')[0]!;
+    expect(inOrder(found(table, /^\| `(\w+)` +\|/gm))).toEqual(inOrder(Object.values(ipcCodes)));
+  });
+});
+
+test('docs/http.md lists the routes', () => {
+  expect(inOrder(found(document('http.md'), /^\| `GET (\/\w+)` +\|/gm))).toEqual(
+    inOrder(Object.keys(routes)),
+  );
+});
