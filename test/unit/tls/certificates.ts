@@ -45,6 +45,8 @@ export interface LeafOptions {
   from?: number;
   until?: number;
   serial?: string;
+  /** Does not say which key signed it. */
+  anonymous?: boolean;
 }
 
 export const LOOPBACK: JsonGeneralNames = [
@@ -122,7 +124,7 @@ export class TestCa {
       extensions: [
         ...(usages.length === 0 ? [] : [new ExtendedKeyUsageExtension(usages)]),
         new SubjectAlternativeNameExtension(names),
-        await AuthorityKeyIdentifierExtension.create(this.keys.publicKey),
+        ...(options.anonymous ? [] : [await AuthorityKeyIdentifierExtension.create(this.keys.publicKey)]),
       ],
     });
     return { cert: `${certificate.toString('pem')}\n`, key: await keyPem(keys) };

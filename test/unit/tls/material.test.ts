@@ -204,9 +204,11 @@ describe('the files of TLS are refused', () => {
 
   test('when a CA of the same name signed the certificate', async () => {
     using folder = new NodeFolder();
-    expect(refusal(folder.install(node, (await TestCa.make('ca')).pem)).message).toContain(
-      'was issued by CN=ca',
-    );
+    const namesake = await TestCa.make('ca');
+    for (const anonymous of [false, true]) {
+      const pair = await ca.issue({ node: 'node-a', anonymous });
+      expect(refusal(folder.install(pair, namesake.pem)).message).toContain('was issued by CN=ca');
+    }
   });
 
   test('when the intermediate CA is missing, or the root', async () => {
