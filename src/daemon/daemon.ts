@@ -96,6 +96,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const reload = (): ReloadOutcome => {
     try {
       const { config: fresh, applied, pending } = mergeReloaded(config, load().config);
+      rpc.reload();
       config = fresh;
       pendingKeys = pending;
       reloadError = undefined;
