@@ -1,6 +1,6 @@
 /** The extension: its installation, and an audit trail of five million rows. */
 import { type TestClient, TestPostgres } from '../support/postgres.ts';
-import { type Benchmark, median, percentile, serverWithExtension, spread } from './harness.ts';
+import { type Benchmark, median, percentile, spread } from './harness.ts';
 
 export const createExtension: Benchmark = async () => {
   const server = TestPostgres.create();
@@ -51,7 +51,7 @@ async function fill(sql: TestClient): Promise<void> {
 }
 
 export const auditTrail: Benchmark = async () => {
-  await using server = await serverWithExtension({
+  await using server = await TestPostgres.withExtension({
     shared_buffers: '512MB',
     max_wal_size: '4GB',
     work_mem: '64MB',

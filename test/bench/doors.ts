@@ -1,4 +1,5 @@
 /** The local doors beside bare servers that do nothing, and what an idle daemon costs. */
+import { TestPostgres } from '../support/postgres.ts';
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
@@ -11,7 +12,6 @@ import {
   percentile,
   reference,
   requireExecutable,
-  serverWithExtension,
   spread,
   temporaryFolder,
 } from './harness.ts';
@@ -43,7 +43,7 @@ const ROUNDS = 7;
 
 export const ipcLatency: Benchmark = async () => {
   requireExecutable();
-  await using server = await serverWithExtension();
+  await using server = await TestPostgres.withExtension();
   const folder = temporaryFolder();
   await using daemon = new BenchDaemon(configFor(server, folder));
   await daemon.logged('connected to PostgreSQL');
@@ -100,7 +100,7 @@ async function load(url: string, clients: number, ms: number): Promise<number> {
 
 export const httpThroughput: Benchmark = async () => {
   requireExecutable();
-  await using server = await serverWithExtension();
+  await using server = await TestPostgres.withExtension();
   const folder = temporaryFolder();
   const port = await freePort();
   const barePort = await freePort();
@@ -134,7 +134,7 @@ const IDLE_SECONDS = 60;
 
 export const idle: Benchmark = async () => {
   requireExecutable();
-  await using server = await serverWithExtension();
+  await using server = await TestPostgres.withExtension();
   await using daemon = new BenchDaemon(configFor(server, temporaryFolder()));
   await daemon.logged('connected to PostgreSQL');
   await Bun.sleep(5000);

@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { TestPostgres } from '../support/postgres.ts';
+import type { TestPostgres } from '../support/postgres.ts';
 
 export interface Row {
   what: string;
@@ -51,16 +51,6 @@ export function temporaryFolder(): string {
   const folder = mkdtempSync(path.join(tmpdir(), 'sb-'));
   process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
   return folder;
-}
-
-export async function serverWithExtension(
-  settings: Record<string, string | number> = {},
-): Promise<TestPostgres> {
-  const server = TestPostgres.create({ settings });
-  server.useExtension();
-  await server.start();
-  await server.query('CREATE EXTENSION steep_repl');
-  return server;
 }
 
 /** A configuration file for a daemon on this server; its path. */

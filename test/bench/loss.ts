@@ -1,11 +1,11 @@
 /** How fast a daemon sees that PostgreSQL is gone, or hangs, and that it is back. */
+import { TestPostgres } from '../support/postgres.ts';
 import {
   BenchDaemon,
   type Benchmark,
   configFor,
   median,
   requireExecutable,
-  serverWithExtension,
   spread,
   temporaryFolder,
 } from './harness.ts';
@@ -14,7 +14,7 @@ const ROUNDS = 10;
 
 export const lossAndRecovery: Benchmark = async () => {
   requireExecutable();
-  await using server = await serverWithExtension();
+  await using server = await TestPostgres.withExtension();
   await using daemon = new BenchDaemon(configFor(server, temporaryFolder()));
   await daemon.logged('connected to PostgreSQL');
   const killed: number[] = [];

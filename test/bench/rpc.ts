@@ -1,4 +1,5 @@
 /** HealthCheck over mutual TLS beside a bare connect-node service that returns a constant. */
+import { TestPostgres } from '../support/postgres.ts';
 import { createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { mkdirSync } from 'node:fs';
@@ -16,7 +17,6 @@ import {
   median,
   reference,
   requireExecutable,
-  serverWithExtension,
   spread,
   temporaryFolder,
 } from './harness.ts';
@@ -48,7 +48,7 @@ async function load(port: number, material: TlsMaterial): Promise<number> {
 
 export const rpcThroughput: Benchmark = async () => {
   requireExecutable();
-  await using server = await serverWithExtension();
+  await using server = await TestPostgres.withExtension();
   const folder = temporaryFolder();
   const [port, barePort] = [await freePort(), await freePort()];
   const config = configFor(server, folder, 'bench', '', `{ bind: 127.0.0.1, port: ${port} }`);

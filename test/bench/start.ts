@@ -1,4 +1,5 @@
 /** `version` beside an empty program, and the way from the start of a daemon to PostgreSQL. */
+import { TestPostgres } from '../support/postgres.ts';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import {
@@ -8,7 +9,6 @@ import {
   executable,
   median,
   requireExecutable,
-  serverWithExtension,
   spread,
   temporaryFolder,
 } from './harness.ts';
@@ -47,7 +47,7 @@ export const startOfExecutable: Benchmark = async () => {
 
 export const startToConnected: Benchmark = async () => {
   requireExecutable();
-  await using server = await serverWithExtension();
+  await using server = await TestPostgres.withExtension();
   const config = configFor(server, temporaryFolder());
   const samples: number[] = [];
   for (let i = 0; i < 15; i++) {

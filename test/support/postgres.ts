@@ -136,6 +136,15 @@ export class TestPostgres implements AsyncDisposable {
     return server;
   }
 
+  /** A running server with the extension in its database postgres. */
+  static async withExtension(settings: Settings = {}): Promise<TestPostgres> {
+    const server = TestPostgres.create({ settings });
+    server.useExtension();
+    await server.start();
+    await server.query('CREATE EXTENSION steep_repl');
+    return server;
+  }
+
   writeHba(lines: string[]): void {
     writeFileSync(path.join(this.data, 'pg_hba.conf'), `${lines.join('\n')}\n`);
   }

@@ -6,7 +6,7 @@ interface Entry {
   dependencies?: Record<string, string>;
   optionalDependencies?: Record<string, string>;
 }
-const entries: Record<string, Entry> = lock.packages;
+const entries = lock.packages as Record<string, Entry>;
 
 test('package-lock.json names no host', () => {
   expect(Object.entries(entries).filter(([, { resolved }]) => resolved !== undefined)).toEqual([]);

@@ -6,7 +6,7 @@ import path from 'node:path';
 import { type Outcome, Sandbox } from '../../support/cli.ts';
 import { nativeDir, POSTGRES_17, TestPostgres } from '../../support/postgres.ts';
 import { waitFor } from '../../support/wait.ts';
-import { startServer, TestDaemon } from '../ipc/support.ts';
+import { TestDaemon } from '../ipc/support.ts';
 
 /** A screen with what differs from run to run replaced by words. */
 function steady(screen: string, daemon: TestDaemon, server?: TestPostgres): string {
@@ -34,7 +34,7 @@ async function untilStatus(daemon: TestDaemon, wanted: (outcome: Outcome) => boo
 
 let server: TestPostgres;
 beforeAll(async () => {
-  server = await startServer();
+  server = await TestPostgres.withExtension();
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
@@ -243,7 +243,7 @@ describe('audit', () => {
   });
 
   test('-f shows every entry once across a restart of PostgreSQL', async () => {
-    await using own = await startServer();
+    await using own = await TestPostgres.withExtension();
     await using daemon = await TestDaemon.start({ server: own });
     const following = daemon.sandbox.run(['audit', '-f', '--json', '-n', '0', '--socket', daemon.socket], {
       limit: 12_000,

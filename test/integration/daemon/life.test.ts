@@ -3,13 +3,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { DaemonHome } from '../../support/daemon.ts';
-import type { TestPostgres } from '../../support/postgres.ts';
+import { TestPostgres } from '../../support/postgres.ts';
 import { waitFor } from '../../support/wait.ts';
-import { actions, audited, newDatabase, serverWithExtension, untilAudited } from './support.ts';
+import { actions, audited, newDatabase, untilAudited } from './support.ts';
 
 let server: TestPostgres;
 beforeAll(async () => {
-  server = await serverWithExtension({ max_connections: 80 });
+  server = await TestPostgres.withExtension({ max_connections: 80 });
 });
 afterAll(async () => {
   await server[Symbol.asyncDispose]();

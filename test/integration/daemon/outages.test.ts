@@ -1,17 +1,18 @@
 /** PostgreSQL goes, and the daemon stays, stops or dies: what is owed is written once, with the time at which it happened. */
+import { TestPostgres } from '../../support/postgres.ts';
 import { describe, expect, test } from 'bun:test';
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { DaemonHome } from '../../support/daemon.ts';
 import { waitFor } from '../../support/wait.ts';
-import { actions, audited, serverWithExtension, untilAudited } from './support.ts';
+import { actions, audited, untilAudited } from './support.ts';
 
 const outbox = (home: DaemonHome): string =>
   readFileSync(path.join(home.stateDir, 'audit-outbox.jsonl'), 'utf8');
 
 describe('a daemon', () => {
   test.concurrent('tells each loss and each return of PostgreSQL once, in its log and in the audit trail', async () => {
-    await using server = await serverWithExtension();
+    await using server = await TestPostgres.withExtension();
     await using home = new DaemonHome(server);
     const daemon = await home.connected();
     await untilAudited(server, 'daemon.started');
@@ -51,7 +52,7 @@ describe('a daemon', () => {
   });
 
   test.concurrent('that starts before PostgreSQL records its start with the time at which it was', async () => {
-    await using server = await serverWithExtension();
+    await using server = await TestPostgres.withExtension();
     await server.stop();
     await using home = new DaemonHome(server);
     const began = new Date();
@@ -71,7 +72,7 @@ describe('a daemon', () => {
   });
 
   test.concurrent('that stops while PostgreSQL hangs does so in time, and the next run writes what was owed, once', async () => {
-    await using server = await serverWithExtension();
+    await using server = await TestPostgres.withExtension();
     await using home = new DaemonHome(server);
     const daemon = await home.connected();
     await untilAudited(server, 'daemon.started');
@@ -104,7 +105,7 @@ describe('a daemon', () => {
   });
 
   test.concurrent('that is killed during an outage, again and again, loses nothing and writes nothing twice', async () => {
-    await using server = await serverWithExtension();
+    await using server = await TestPostgres.withExtension();
     await using home = new DaemonHome(server);
     const first = await home.connected();
     await untilAudited(server, 'daemon.started');
@@ -136,7 +137,7 @@ describe('a daemon', () => {
   });
 
   test.concurrent('whose delivery was cut off after the server had it does not deliver twice', async () => {
-    await using server = await serverWithExtension();
+    await using server = await TestPostgres.withExtension();
     await using home = new DaemonHome(server);
     await server.stop();
     const daemon = home.start();

@@ -5,11 +5,11 @@ import path from 'node:path';
 import { DaemonHome, shownBy } from '../../support/daemon.ts';
 import { TestPostgres } from '../../support/postgres.ts';
 import { waitFor } from '../../support/wait.ts';
-import { actions, audited, newDatabase, serverWithExtension, untilAudited } from './support.ts';
+import { actions, audited, newDatabase, untilAudited } from './support.ts';
 
 let server: TestPostgres;
 beforeAll(async () => {
-  server = await serverWithExtension();
+  server = await TestPostgres.withExtension();
 });
 afterAll(async () => {
   await server[Symbol.asyncDispose]();

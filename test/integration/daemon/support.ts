@@ -1,6 +1,6 @@
 /** What the tests of the daemon's life share: its rows in the audit trail. */
 import { setDefaultTimeout } from 'bun:test';
-import { type Settings, TestPostgres } from '../../support/postgres.ts';
+import type { TestPostgres } from '../../support/postgres.ts';
 import { waitFor } from '../../support/wait.ts';
 
 setDefaultTimeout(60_000);
@@ -12,14 +12,6 @@ export interface Audited {
   success: boolean;
   error_message: string | null;
   new_value: Record<string, unknown> | null;
-}
-
-export async function serverWithExtension(settings: Settings = {}): Promise<TestPostgres> {
-  const server = TestPostgres.create({ settings });
-  server.useExtension();
-  await server.start();
-  await server.query('CREATE EXTENSION steep_repl');
-  return server;
 }
 
 /** A database of its own on a server that several tests share. */

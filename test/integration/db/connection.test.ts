@@ -2,13 +2,13 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import type { Database } from '../../../src/db/database.ts';
 import type { SteepError } from '../../../src/lib/errors.ts';
-import type { TestPostgres } from '../../support/postgres.ts';
+import { TestPostgres } from '../../support/postgres.ts';
 import { waitFor } from '../../support/wait.ts';
-import { ms, serverWithExtension, targetFor, Watched } from './support.ts';
+import { ms, targetFor, Watched } from './support.ts';
 
 let server: TestPostgres;
 beforeAll(async () => {
-  server = await serverWithExtension();
+  server = await TestPostgres.withExtension();
 });
 afterAll(async () => {
   await server[Symbol.asyncDispose]();
@@ -236,7 +236,10 @@ describe('a full server', () => {
   });
 
   test('by max_connections is told and used again like that too', async () => {
-    await using small = await serverWithExtension({ max_connections: 8, superuser_reserved_connections: 0 });
+    await using small = await TestPostgres.withExtension({
+      max_connections: 8,
+      superuser_reserved_connections: 0,
+    });
     await using watched = new Watched(targetFor(small), 2);
     await watched.until('connected');
     const others = Array.from({ length: 12 }, () => small.client());

@@ -1,15 +1,16 @@
 /** Ports that are no PostgreSQL, and connections that are cut anywhere. */
+import { freePort } from '../../support/ports.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import net from 'node:net';
 import { Session } from '../../../src/db/session.ts';
 import type { Target } from '../../../src/db/target.ts';
-import type { TestPostgres } from '../../support/postgres.ts';
-import { FakeServer, freePort, ms, serverWithExtension, targetFor, Watched } from './support.ts';
+import { TestPostgres } from '../../support/postgres.ts';
+import { FakeServer, ms, targetFor, Watched } from './support.ts';
 
 let server: TestPostgres;
 beforeAll(async () => {
   const port = await freePort();
-  server = await serverWithExtension({ port, listen_addresses: '127.0.0.1' });
+  server = await TestPostgres.withExtension({ port, listen_addresses: '127.0.0.1' });
   await server.query(`set scram_iterations = 4096; create role app superuser login password 'secret-1'`);
   server.writeHba(['local all all trust', 'host all app all scram-sha-256', 'host all all all trust']);
   await server.query('select pg_reload_conf()');

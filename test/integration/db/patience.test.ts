@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'bun:test';
 import type { SteepError } from '../../../src/lib/errors.ts';
 import { TestPostgres } from '../../support/postgres.ts';
-import { ms, serverWithExtension, targetFor, Watched } from './support.ts';
+import { ms, targetFor, Watched } from './support.ts';
 
 describe('a server', () => {
   test.concurrent('that is absent at the start is found when it comes', async () => {
@@ -31,7 +31,7 @@ describe('a server', () => {
   });
 
   test.concurrent('that answers slowly once is not lost', async () => {
-    await using server = await serverWithExtension();
+    await using server = await TestPostgres.withExtension();
     await using watched = new Watched(targetFor(server));
     await watched.until('connected');
     for (let i = 0; i < 2; i++) {
@@ -47,7 +47,7 @@ describe('a server', () => {
   });
 
   test.concurrent('whose extension is dropped meanwhile is left alone until it is back', async () => {
-    await using server = await serverWithExtension();
+    await using server = await TestPostgres.withExtension();
     await using watched = new Watched(targetFor(server));
     await watched.until('connected');
     await server.query('drop extension steep_repl');
@@ -58,7 +58,7 @@ describe('a server', () => {
   });
 
   test.concurrent('that takes no writes any more is read-only until it does again', async () => {
-    await using server = await serverWithExtension();
+    await using server = await TestPostgres.withExtension();
     await using watched = new Watched(targetFor(server));
     await watched.until('connected');
     await server.query(`alter system set default_transaction_read_only = on`);

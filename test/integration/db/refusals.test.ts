@@ -1,17 +1,18 @@
 /** Servers that are there and cannot be used: what is said, and how they become usable. */
+import { freePort } from '../../support/ports.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { cpSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { nativeDir, POSTGRES_17, TestPostgres } from '../../support/postgres.ts';
 import { waitFor } from '../../support/wait.ts';
-import { freePort, ms, serverWithExtension, targetFor, Watched } from './support.ts';
+import { ms, targetFor, Watched } from './support.ts';
 
 let server: TestPostgres;
 const folder = mkdtempSync(path.join(tmpdir(), 'refusals-'));
 beforeAll(async () => {
   const port = await freePort();
-  server = await serverWithExtension({ port, listen_addresses: '127.0.0.1' });
+  server = await TestPostgres.withExtension({ port, listen_addresses: '127.0.0.1' });
 });
 afterAll(async () => {
   await server[Symbol.asyncDispose]();
@@ -121,7 +122,7 @@ describe('a server', () => {
   });
 
   test.concurrent('that is a standby is read-only, and connected when it is promoted', async () => {
-    await using primary = await serverWithExtension();
+    await using primary = await TestPostgres.withExtension();
     await using standby = TestPostgres.create({ settings: { primary_conninfo: '', hot_standby: 'on' } });
     rmSync(standby.data, { recursive: true });
     await primary.stop();

@@ -4,7 +4,7 @@ import net from 'node:net';
 import { Database, type DatabaseState } from '../../../src/db/database.ts';
 import type { AwayReason } from '../../../src/db/errors.ts';
 import type { Target } from '../../../src/db/target.ts';
-import { type Settings, TestPostgres } from '../../support/postgres.ts';
+import type { TestPostgres } from '../../support/postgres.ts';
 import { waitFor } from '../../support/wait.ts';
 
 /** A slow machine is no failure; a hang is one. */
@@ -31,14 +31,6 @@ export function targetFor(
     applicationName: 'steep-repl/test',
     ...changes,
   };
-}
-
-export async function serverWithExtension(settings: Settings = {}): Promise<TestPostgres> {
-  const server = TestPostgres.create({ settings });
-  server.useExtension();
-  await server.start();
-  await server.query('CREATE EXTENSION steep_repl');
-  return server;
 }
 
 /** A Database that remembers each change of its state, and when; closed when disposed. */
@@ -129,10 +121,4 @@ export class FakeServer implements AsyncDisposable {
     for (const socket of this.connections) socket.destroy();
     await new Promise((resolve) => this.server.close(resolve));
   }
-}
-
-/** A free TCP port of the loopback, for a server that needs to know it beforehand. */
-export async function freePort(): Promise<number> {
-  await using fake = await FakeServer.listen(() => {});
-  return fake.port;
 }

@@ -1,4 +1,5 @@
 /** Every sslmode against every kind of server, as libpq means it. */
+import { freePort } from '../../support/ports.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,7 +9,7 @@ import { Session } from '../../../src/db/session.ts';
 import type { Target } from '../../../src/db/target.ts';
 import { type Certificate, CertificateAuthority, writePems } from '../../support/certificates.ts';
 import { TestPostgres } from '../../support/postgres.ts';
-import { freePort, targetFor } from './support.ts';
+import { targetFor } from './support.ts';
 
 type Mode = Target['sslmode'];
 const MODES: Mode[] = ['disable', 'prefer', 'require', 'verify-ca', 'verify-full'];

@@ -2,9 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { AuditFeed } from '../../../src/db/audit-feed.ts';
 import { Database } from '../../../src/db/database.ts';
-import type { TestClient, TestPostgres } from '../../support/postgres.ts';
+import { type TestClient, TestPostgres } from '../../support/postgres.ts';
 import { waitFor } from '../../support/wait.ts';
-import { startServer } from '../ipc/support.ts';
 
 const stack = new AsyncDisposableStack();
 let server: TestPostgres;
@@ -14,7 +13,7 @@ let admin: TestClient;
 let now = 0;
 
 beforeAll(async () => {
-  server = stack.use(await startServer());
+  server = stack.use(await TestPostgres.withExtension());
   admin = stack.use(server.client());
   database = new Database({
     poolMax: 2,

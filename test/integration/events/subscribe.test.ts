@@ -1,16 +1,16 @@
 /** events.subscribe gives each entry of the audit trail once, whatever writers and the server do. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { ask, RawIpc } from '../../support/ipc-raw.ts';
-import type { TestPostgres } from '../../support/postgres.ts';
+import { TestPostgres } from '../../support/postgres.ts';
 import { waitFor } from '../../support/wait.ts';
-import { startServer, TestDaemon } from '../ipc/support.ts';
+import { TestDaemon } from '../ipc/support.ts';
 
 const stack = new AsyncDisposableStack();
 let server: TestPostgres;
 let daemon: TestDaemon;
 
 beforeAll(async () => {
-  server = stack.use(await startServer());
+  server = stack.use(await TestPostgres.withExtension());
   daemon = stack.use(await TestDaemon.start({ server }));
   await listening();
 });

@@ -1,8 +1,9 @@
 /** The exact shapes of the HTTP door, asked by clients that share no code with steep-repl. */
+import { freePort } from '../../support/ports.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import type { TestPostgres } from '../../support/postgres.ts';
+import { TestPostgres } from '../../support/postgres.ts';
 import { waitFor } from '../../support/wait.ts';
-import { freePort, has, shapeOf, startServer, TestDaemon } from '../ipc/support.ts';
+import { has, shapeOf, TestDaemon } from '../ipc/support.ts';
 import { type Reply, rawRequest } from './raw.ts';
 
 const stack = new AsyncDisposableStack();
@@ -11,7 +12,7 @@ let daemon: TestDaemon;
 let port: number;
 
 beforeAll(async () => {
-  server = stack.use(await startServer());
+  server = stack.use(await TestPostgres.withExtension());
   port = await freePort();
   daemon = stack.use(
     await TestDaemon.start({ server, config: { http: { enabled: true, bind: '127.0.0.1', port } } }),

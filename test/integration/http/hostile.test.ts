@@ -1,8 +1,9 @@
 /** Clients of the HTTP door that mean no good. Whatever they do, the daemon goes on answering others. */
+import { freePort } from '../../support/ports.ts';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test';
 import net from 'node:net';
 import { waitFor } from '../../support/wait.ts';
-import { freePort, TestDaemon } from '../ipc/support.ts';
+import { TestDaemon } from '../ipc/support.ts';
 import { exchange, rawRequest } from './raw.ts';
 
 const stack = new AsyncDisposableStack();

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { RawIpc } from '../../support/ipc-raw.ts';
-import type { TestPostgres } from '../../support/postgres.ts';
-import { startServer, TestDaemon } from './support.ts';
+import { TestPostgres } from '../../support/postgres.ts';
+import { TestDaemon } from './support.ts';
 
 interface Entry {
   id: string;
@@ -18,7 +18,7 @@ let server: TestPostgres;
 let client: RawIpc;
 
 beforeAll(async () => {
-  server = stack.use(await startServer());
+  server = stack.use(await TestPostgres.withExtension());
   // 2,500 rows at five moments only, in an order that has nothing to do with their ids.
   await server.query(
     `INSERT INTO steep_repl.audit_log (occurred_at, action, actor, target_type, target_id, success)

@@ -1,9 +1,10 @@
 /** The exact shapes of the IPC door, asked by a client that shares no code with steep-repl. */
+import { freePort } from '../../support/ports.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { ask, RawIpc } from '../../support/ipc-raw.ts';
-import type { TestPostgres } from '../../support/postgres.ts';
+import { TestPostgres } from '../../support/postgres.ts';
 import { waitFor } from '../../support/wait.ts';
-import { freePort, has, shapeOf, startServer, TestDaemon } from './support.ts';
+import { has, shapeOf, TestDaemon } from './support.ts';
 
 let server: TestPostgres;
 let daemon: TestDaemon;
@@ -11,7 +12,7 @@ let daemon: TestDaemon;
 const stack = new AsyncDisposableStack();
 
 beforeAll(async () => {
-  server = stack.use(await startServer());
+  server = stack.use(await TestPostgres.withExtension());
   const http = { enabled: true, bind: '127.0.0.1', port: await freePort() };
   daemon = stack.use(await TestDaemon.start({ server, config: { http } }));
   const written = async (): Promise<boolean> => (await ask(daemon.socket, 'audit.query')).result.total === 2;

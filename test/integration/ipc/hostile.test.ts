@@ -1,10 +1,10 @@
 /** Clients that mean no good, or do not know better. Whatever they do, the daemon goes on answering others. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test';
 import { ask, RawIpc } from '../../support/ipc-raw.ts';
-import type { TestPostgres } from '../../support/postgres.ts';
+import { TestPostgres } from '../../support/postgres.ts';
 import { waitFor } from '../../support/wait.ts';
 import { Fuzzer } from './fuzzer.ts';
-import { startServer, TestDaemon } from './support.ts';
+import { TestDaemon } from './support.ts';
 
 const LIMIT = 1024 * 1024;
 const CONNECTIONS = 64;
@@ -15,7 +15,7 @@ let daemon: TestDaemon;
 let descriptors: number;
 
 beforeAll(async () => {
-  server = stack.use(await startServer());
+  server = stack.use(await TestPostgres.withExtension());
   daemon = stack.use(await TestDaemon.start({ server }));
   await ask(daemon.socket, 'audit.query');
   await Bun.sleep(200);

@@ -1,9 +1,11 @@
+import { TestPostgres } from '../../support/postgres.ts';
+import { freePort } from '../../support/ports.ts';
 import { describe, expect, test } from 'bun:test';
 import { existsSync } from 'node:fs';
 import net from 'node:net';
 import { RawIpc } from '../../support/ipc-raw.ts';
 import { waitFor } from '../../support/wait.ts';
-import { freePort, startServer, TestDaemon } from './support.ts';
+import { TestDaemon } from './support.ts';
 
 const LIMIT_MS = 10_000;
 
@@ -22,7 +24,7 @@ describe('a stop ends in time, and cleanly, with 64 IPC clients and HTTP clients
     ['while PostgreSQL is well', false],
     ['while PostgreSQL hangs', true],
   ])('%s', async (_name, hangs) => {
-    await using server = await startServer();
+    await using server = await TestPostgres.withExtension();
     const port = await freePort();
     await using daemon = await TestDaemon.start({
       server,
@@ -73,7 +75,7 @@ describe('a stop ends in time, and cleanly, with 64 IPC clients and HTTP clients
 });
 
 test('what was asked before a stop is answered, a long answer whole, and then the connection ends', async () => {
-  await using server = await startServer();
+  await using server = await TestPostgres.withExtension();
   await server.query(
     `INSERT INTO steep_repl.coordinator_state (key, value)
      SELECT 'big.' || g, to_jsonb(repeat(md5(g::text), 1000)) FROM generate_series(1, 200) g`,

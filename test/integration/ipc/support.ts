@@ -1,19 +1,10 @@
 /** A PostgreSQL with the extension and a daemon beside it, as the tests of the doors need them. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import net from 'node:net';
 import path from 'node:path';
 import { Sandbox, steepReplCommand } from '../../support/cli.ts';
 import { ask } from '../../support/ipc-raw.ts';
-import { TestPostgres } from '../../support/postgres.ts';
+import type { TestPostgres } from '../../support/postgres.ts';
 import { waitFor } from '../../support/wait.ts';
-
-export async function startServer(): Promise<TestPostgres> {
-  const server = TestPostgres.create();
-  server.useExtension();
-  await server.start();
-  await server.query('CREATE EXTENSION steep_repl');
-  return server;
-}
 
 export interface DaemonOptions {
   server?: TestPostgres | undefined;
@@ -112,16 +103,6 @@ export class TestDaemon implements AsyncDisposable {
     const decoder = new TextDecoder();
     for await (const chunk of this.process.stderr) this.log += decoder.decode(chunk, { stream: true });
   }
-}
-
-/** A TCP port that nobody has at the moment. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = net.createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as net.AddressInfo;
-      server.close(() => resolve(port));
-    });
-  });
 }
 
 /** Whether this machine has a program; a test that needs it says why it is skipped. */
