@@ -103,10 +103,11 @@ export function problemWithCrls(
 ): string | undefined {
   for (const ca of new Set([...trusted, ...chain.slice(1)])) {
     const name = oneLine(ca.subject);
-    const own = crls.filter((crl) => isCrlOf(crl, ca));
-    if (own.length === 0) return `holds no CRL of ${name}, so all that it issued would be refused`;
+    const own = newestFirst(crls.filter((crl) => isCrlOf(crl, ca)));
+    const [newest] = own;
+    if (newest === undefined) return `holds no CRL of ${name}, so all that it issued would be refused`;
     if (!own.some((crl) => invalidityOf(crl.thisUpdate, crl.nextUpdate ?? now, now) === undefined))
-      return `the CRL of ${name} ${outOfDate(own, now)}, so all that it issued would be refused`;
+      return `the CRL of ${name} ${outOfDate(newest, now)}, so all that it issued would be refused`;
     const revoked = chain.find(
       (certificate) =>
         certificate.checkIssued(ca) &&
@@ -117,9 +118,19 @@ export function problemWithCrls(
   return undefined;
 }
 
-function outOfDate(crls: readonly Crl[], now: Date): string {
-  const newest = crls.toSorted((a, b) => b.thisUpdate.getTime() - a.thisUpdate.getTime())[0];
-  if (newest?.nextUpdate !== undefined && newest.nextUpdate < now)
-    return `should have been replaced ${spanOf(now.getTime() - newest.nextUpdate.getTime())} ago`;
-  return `is not valid before ${newest === undefined ? '?' : rfc3339(newest.thisUpdate)}`;
+/** When the first of these CAs is without a current CRL, unless it gets a new one; undefined: never. */
+export function expiryOfCrls(crls: readonly Crl[], cas: readonly X509Certificate[]): Date | undefined {
+  return cas
+    .flatMap((ca) => newestFirst(crls.filter((crl) => isCrlOf(crl, ca)))[0]?.nextUpdate ?? [])
+    .toSorted((a, b) => a.getTime() - b.getTime())[0];
+}
+
+function newestFirst(crls: readonly Crl[]): Crl[] {
+  return crls.toSorted((a, b) => b.thisUpdate.getTime() - a.thisUpdate.getTime());
+}
+
+function outOfDate({ thisUpdate, nextUpdate }: Crl, now: Date): string {
+  if (nextUpdate !== undefined && nextUpdate < now)
+    return `should have been replaced ${spanOf(now.getTime() - nextUpdate.getTime())} ago`;
+  return `is not valid before ${rfc3339(thisUpdate)}`;
 }

@@ -7,7 +7,7 @@ import { createSecureContext } from 'node:tls';
 import { codeOf, messageOf, SteepError } from '../lib/errors.ts';
 import type { Platform } from '../platform/index.ts';
 import { findChain } from './chain.ts';
-import { type Crl, crlsIn, problemWithCrls } from './crl.ts';
+import { type Crl, crlsIn, expiryOfCrls, problemWithCrls } from './crl.ts';
 import { invalidityOf } from './expiry.ts';
 import { type CertificateFacts, certificatesIn, factsOf } from './facts.ts';
 import { readTlsFiles, type TlsFileContents, type TlsFiles } from './files.ts';
@@ -78,7 +78,7 @@ export function checkTlsFiles(contents: TlsFileContents, files: TlsFiles, now = 
     crl: crlFile === undefined ? undefined : crls.map(({ pem }) => pem).join(''),
     certificate: factsOf(leaf),
     chain: chain.certificates.map(factsOf),
-    crlExpires: earliest(crls.flatMap(({ nextUpdate }) => nextUpdate ?? [])),
+    crlExpires: expiryOfCrls(crls, trusted),
   };
   tryOut(material, files);
   return material;
@@ -169,10 +169,6 @@ function tryOut(material: TlsMaterial, files: TlsFiles): void {
 
 function pemOf(certificate: X509Certificate): string {
   return toPem('CERTIFICATE', certificate.raw);
-}
-
-function earliest(dates: readonly Date[]): Date | undefined {
-  return dates.toSorted((a, b) => a.getTime() - b.getTime())[0];
 }
 
 function empty(file: string, what: string): SteepError {

@@ -4,6 +4,7 @@ import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writ
 import { createSecureServer } from 'node:http2';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import path from 'node:path';
+import { type ErrorCode, SteepError } from '../../../src/lib/errors.ts';
 import { thisPlatform } from '../../../src/platform/index.ts';
 import { initTls } from '../../../src/tls/init.ts';
 import { serverTlsOptions } from '../../../src/tls/options.ts';
@@ -19,8 +20,8 @@ beforeEach(() => {
 });
 afterEach(async () => await stack.disposeAsync());
 
-function configure(settings: Record<string, unknown>, node = 'node-a'): void {
-  sandbox.writeConfig({ node_id: node, grpc: { advertise: '127.0.0.1:5433', tls: settings } });
+function configure(settings: Record<string, unknown>): void {
+  sandbox.writeConfig({ node_id: 'node-a', grpc: { advertise: '127.0.0.1:5433', tls: settings } });
 }
 
 async function tls(...args: string[]): Promise<Outcome> {
@@ -28,11 +29,11 @@ async function tls(...args: string[]): Promise<Outcome> {
 }
 
 /** What `tls init` does, without the time that a process takes. */
-async function prepared(): Promise<void> {
+async function prepared(nodeId = 'node-a'): Promise<void> {
   const files = { cert_file: inCerts('node.crt'), key_file: inCerts('node.key'), ca_file: inCerts('ca.crt') };
   const stateDir = path.join(sandbox.folder, 'state');
   const hosts = ['127.0.0.1'];
-  await initTls({ files, nodeId: 'node-a', ownHosts: [], hosts, stateDir, platform: thisPlatform() });
+  await initTls({ files, nodeId, ownHosts: [], hosts, stateDir, platform: thisPlatform() });
 }
 
 const inCerts = (name: string): string => path.join(sandbox.folder, 'certs', name);
@@ -100,15 +101,19 @@ describe('tls init', () => {
   });
 
   describe('changes nothing and says why', () => {
-    async function refused(message: string, code = 1): Promise<void> {
+    async function refused(message: string, code: ErrorCode = 'CONFLICT'): Promise<void> {
       const before = everything();
-      const outcome = await tls('init');
-      expect(outcome).toMatchObject({ code, stdout: '' });
-      expect(outcome.stderr).toContain(message);
-      expect(outcome.stderr).toContain('hint:');
+      const error = await prepared(node).then(
+        () => undefined,
+        (thrown: unknown) => SteepError.from(thrown),
+      );
+      expect(error).toMatchObject({ code, message: expect.stringContaining(message) });
+      expect(error?.hint).toBeDefined();
       expect(everything()).toEqual(before);
     }
 
+    let node: string;
+    beforeEach(() => (node = 'node-a'));
     beforeEach(() => mkdirSync(path.dirname(inCerts('x')), { mode: 0o755 }));
 
     test('when a company CA is there', async () => {
@@ -138,12 +143,12 @@ describe('tls init', () => {
     test('when others may read the CA’s key', async () => {
       await prepared();
       chmodSync(inCerts('ca.key'), 0o640);
-      await refused('others may read this key', 5);
+      await refused('others may read this key', 'PERMISSION_DENIED');
     });
 
     test('when others may write the folder', async () => {
       chmodSync(path.dirname(inCerts('x')), 0o777);
-      await refused('others may write this folder', 5);
+      await refused('others may write this folder', 'PERMISSION_DENIED');
     });
 
     test('when the certificate is of another CA, of another node, or not to be understood', async () => {
@@ -155,7 +160,7 @@ describe('tls init', () => {
       writeFileSync(inCerts('node.crt'), 'x');
       await refused('holds something that tls init did not make');
       writeFileSync(inCerts('node.crt'), own);
-      configure({}, 'node-b');
+      node = 'node-b';
       await refused('did not make for node-b');
     });
 
@@ -168,8 +173,16 @@ describe('tls init', () => {
       const ca = await TestCa.make('old', { from: -9, until: -2.5 });
       writeFileSync(inCerts('ca.crt'), ca.pem);
       writeFileSync(inCerts('ca.key'), await ca.key(), { mode: 0o600 });
-      await refused('the CA CN=old cannot sign: expired 2 days ago');
+      await refused('the CA CN=old cannot sign: expired 2 days ago', 'FAILED');
     });
+  });
+
+  test('tells in a sentence and with the exit code that it changes nothing', async () => {
+    await prepared();
+    rmSync(inCerts('ca.key'));
+    const { code, stdout, stderr } = await tls('init');
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(stderr).toMatch(/^steep-repl: .*ca\.crt is there, but not the key of that CA.*\n {2}hint: /);
   });
 
   test('goes on with a new CA beside the old one, so that nodes can change one by one', async () => {
@@ -374,20 +387,14 @@ describe('tls verify', () => {
     });
   });
 
-  test('ends with 7 when nobody is there', async () => {
-    const server = createServer();
-    const address = await listen(server);
-    await new Promise((resolve) => server.close(resolve));
-    expect(await verify(address)).toMatchObject({ code: 7, last: `${address}: connection refused` });
-  });
-
-  test('ends with 6 when nobody says anything for 5 seconds', async () => {
-    const silent = createServer((socket) => stack.defer(() => void socket.destroy()));
-    const address = await listen(silent);
-    expect(await verify(address)).toMatchObject({
-      code: 6,
-      last: expect.stringContaining('no answer in time'),
-    });
+  test('ends with 7 when nobody is there, with 6 when nobody says anything for 5 seconds', async () => {
+    const closed = createServer();
+    const nobody = await listen(closed);
+    await new Promise((resolve) => closed.close(resolve));
+    const silent = await listen(createServer((socket) => stack.defer(() => void socket.destroy())));
+    const [refused, hung] = await Promise.all([verify(nobody), verify(silent)]);
+    expect(refused).toMatchObject({ code: 7, last: `${nobody}: connection refused` });
+    expect(hung).toMatchObject({ code: 6, last: `${silent}: no answer in time to the handshake` });
   });
 
   test('dials nobody while the own files are broken', async () => {

@@ -294,8 +294,10 @@ describe('the files of TLS are refused', () => {
   });
 });
 
-test('the CRL’s end is known beforehand', async () => {
+test('the end of the CRL is known beforehand: of the newest of each CA, and of these the earliest', async () => {
   using folder = new NodeFolder();
-  const { crlExpires } = loaded(folder.install(node, ca.pem, await ca.crl([], { until: 3 })));
+  const old = await ca.crl([], { from: -5, until: 1 });
+  const [longer, shorter] = await Promise.all([ca.crl([], { until: 9 }), other.crl([], { until: 3 })]);
+  const { crlExpires } = loaded(folder.install(node, ca.pem + other.pem, old + longer + shorter));
   expect(Math.round(((crlExpires?.getTime() ?? 0) - Date.now()) / DAY)).toBe(3);
 });
