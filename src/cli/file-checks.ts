@@ -2,9 +2,12 @@
 import { accessSync, constants, readFileSync, statfsSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
-import { codeOf, messageOf } from '../lib/errors.ts';
+import type { Config } from '../config/schema.ts';
+import { codeOf, messageOf, SteepError } from '../lib/errors.ts';
 import { formatHostPort } from '../lib/host-port.ts';
 import type { Platform } from '../platform/index.ts';
+import { EXPIRY_WARNING_MS, spanOf } from '../tls/expiry.ts';
+import { loadTlsMaterial } from '../tls/material.ts';
 import type { Check, Finding, Status, Subject } from './checks.ts';
 
 export const fileChecks: readonly Check[] = [
@@ -84,7 +87,25 @@ function checkCertificates({ loaded: { config }, platform }: Subject): Finding[]
     ...files.filter(isThere).map(readable),
     ...(isThere(tls.key_file) ? privateKey(tls.key_file, platform, 'fail') : []),
     ...optional(tls.crl_file),
+    ...(missing.length === 0 ? material(config, platform) : []),
   ];
+}
+
+/** Whether the files fit each other and are valid now, as the daemon judges them. */
+function material({ grpc: { tls } }: Config, platform: Platform): Finding[] {
+  try {
+    const { crl_file: crl, ...files } = tls;
+    const found = loadTlsMaterial(crl === undefined ? files : { ...files, crl_file: crl }, platform);
+    if ('missing' in found) return [];
+    const { subject, notAfter } = found.certificate;
+    const left = notAfter.getTime() - Date.now();
+    const message = `${subject} is valid for ${spanOf(left)} more`;
+    if (left >= EXPIRY_WARNING_MS) return [{ status: 'ok', message }];
+    return [{ status: 'warn', message, hint: 'steep-repl tls init renews it; no restart is needed' }];
+  } catch (thrown) {
+    const { message, hint } = SteepError.from(thrown);
+    return [{ status: 'fail', message, ...(hint === undefined ? {} : { hint }) }];
+  }
 }
 
 function checkEtcdFiles({ loaded: { config }, platform }: Subject): Finding[] {

@@ -3,6 +3,7 @@
  * to query. While PostgreSQL is away nothing is written; when it is back, everything that differs is.
  */
 import type { Cluster } from '../cluster/cluster.ts';
+import { belongs } from '../cluster/member.ts';
 import type { Config } from '../config/schema.ts';
 import type { Database } from '../db/database.ts';
 import { listNodes, registerNode, removeNode } from '../db/nodes.ts';
@@ -23,7 +24,10 @@ export function startMirror({ cluster, config, database, log }: MirrorOptions): 
     if (database.state.kind !== 'connected') return;
     try {
       await registerNode(database, cluster.self, 'healthy', null);
-      for (const { member, status } of cluster.peers()) await registerNode(database, member, status, null);
+      for (const { member, status } of cluster.peers())
+        // Asked again each time: one that was removed meanwhile must not come back for a moment.
+        if (belongs(cluster.registry.find(member.node_id) ?? member))
+          await registerNode(database, member, status, null);
       await removeStrangers();
       complaint = undefined;
     } catch (thrown) {
@@ -34,11 +38,12 @@ export function startMirror({ cluster, config, database, log }: MirrorOptions): 
       complaint = error.message;
     }
   };
-  /** Rows of nodes that were removed. What an operator wrote into the table himself stays. */
+  /** Rows of nodes that were removed. What an operator wrote into the table himself stays, as does the own row. */
   const removeStrangers = async (): Promise<void> => {
-    const belonging = new Set(cluster.registry.members().map(({ node_id }) => node_id));
-    for (const { node_id: id } of await listNodes(database))
-      if (!belonging.has(id) && cluster.registry.find(id)) await removeNode(database, id, null);
+    for (const { node_id: id } of await listNodes(database)) {
+      const member = cluster.registry.find(id);
+      if (member && !belongs(member) && id !== cluster.self.node_id) await removeNode(database, id, null);
+    }
   };
   return startLoop(write, () => config().heartbeat.interval);
 }

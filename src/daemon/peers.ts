@@ -12,6 +12,7 @@ import { formatHostPort, type HostPort, requireHostPort } from '../lib/host-port
 import type { Logger } from '../lib/log.ts';
 import { PeerClient } from '../rpc/client.ts';
 import { memberFromInfo } from '../rpc/convert.ts';
+import { rowsIn } from '../rpc/errors.ts';
 import type { TlsMaterial } from '../tls/material.ts';
 import { startLoop } from './loop.ts';
 import { rulesOf } from './own-facts.ts';
@@ -29,11 +30,17 @@ export interface PeersOptions {
 
 interface PeerLoop extends AsyncDisposable {
   address: string;
+  /** Lets a call that is under way end; disposal does not. */
+  retire(): Promise<void>;
 }
 
 export class Peers implements AsyncDisposable {
   private readonly options: PeersOptions;
   private readonly loops = new Map<string, PeerLoop>();
+  private readonly retiring = new Set<PeerLoop>();
+  /** Under way to those whom this node joins. */
+  private readonly joining = new Set<PeerClient>();
+  private stopped = false;
   private readonly background = new AsyncDisposableStack();
   private readonly told = new Map<string, PeerStatus>();
   private material: TlsMaterial | 'insecure' | undefined;
@@ -61,7 +68,10 @@ export class Peers implements AsyncDisposable {
   /** Logs each change of a peer's status once. */
   private async tellChanges(): Promise<void> {
     const { cluster, log, onLearned } = this.options;
-    for (const { member, status, silence } of cluster.peers()) {
+    const peers = cluster.peers();
+    const ids = new Set(peers.map(({ member }) => member.node_id));
+    for (const id of this.told.keys()) if (!ids.has(id)) this.told.delete(id);
+    for (const { member, status, silence } of peers) {
       const before = this.told.get(member.node_id);
       if (status === before) continue;
       this.told.set(member.node_id, status);
@@ -88,7 +98,8 @@ export class Peers implements AsyncDisposable {
       const member = wanted.get(id);
       if (member && this.keyOf(member) === loop.address) continue;
       this.loops.delete(id);
-      void loop[Symbol.asyncDispose]();
+      this.retiring.add(loop);
+      void loop.retire().finally(() => this.retiring.delete(loop));
     }
     for (const member of wanted.values()) if (!this.loops.has(member.node_id)) this.watch(member);
   }
@@ -96,7 +107,11 @@ export class Peers implements AsyncDisposable {
   /** Registers with a peer and takes over its cluster; the peer's own row. Throws what it answers, CONFLICT. */
   async join(address: HostPort): Promise<Member> {
     const { cluster } = this.options;
+    const wanted = formatHostPort(address);
+    if (wanted === this.options.config().grpc.advertise)
+      throw new SteepError('INVALID_REQUEST', `${wanted} is this node itself`);
     const client = this.clientFor(address, undefined);
+    this.joining.add(client);
     try {
       const clusterId = cluster.alone ? '' : (cluster.id ?? '');
       const { nodes, clusterId: joined } = await this.register(client, clusterId);
@@ -105,23 +120,29 @@ export class Peers implements AsyncDisposable {
       cluster.adopt(joined, membersOf(nodes));
       this.options.onLearned();
       this.follow();
-      const wanted = formatHostPort(address);
-      const peer = cluster.peers().find(({ member }) => addressOf(member) === wanted) ?? cluster.peers()[0];
+      const { nodeId } = await client.call(
+        (one, options) => one.healthCheck({ service: '' }, options),
+        this.deadline,
+      );
+      const peer = cluster.registry.find(nodeId);
       if (!peer)
         throw new SteepError(
           'FAILED',
           `${client.address} accepted the registration but is not among its nodes`,
         );
-      return peer.member;
+      return peer;
     } finally {
+      this.joining.delete(client);
       client.close();
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.stopped = true;
+    for (const client of this.joining) client.close();
     await Promise.all([
       this.background.disposeAsync(),
-      ...[...this.loops.values()].map((loop) => loop[Symbol.asyncDispose]()),
+      ...[...this.loops.values(), ...this.retiring].map((loop) => loop[Symbol.asyncDispose]()),
     ]);
   }
 
@@ -131,7 +152,7 @@ export class Peers implements AsyncDisposable {
     return startLoop(
       async () => {
         for (const address of addresses) {
-          if (cluster.id !== null || this.options.material() === undefined) return;
+          if (this.stopped || cluster.id !== null || this.options.material() === undefined) return;
           try {
             await this.join(requireHostPort(address));
             log.info('joined the cluster', { through: address, cluster_id: cluster.id });
@@ -150,17 +171,24 @@ export class Peers implements AsyncDisposable {
   private watch(member: Member): void {
     const address = rpcAddress(member);
     const { config } = this.options;
-    if (!address || this.material === undefined) return;
+    if (!address || this.material === undefined || this.stopped) return;
     const client = this.clientFor(address, member.node_id);
     let introduced = -1;
+    let began = 0;
     const loop = startLoop(
       async () => {
+        began = performance.now();
         introduced = await this.beat(client, member.node_id, introduced);
       },
-      () => config().heartbeat.interval,
+      // A call that failed late is followed by the next one at once: two lost ones must not look like a dead peer.
+      () => Math.max(0, config().heartbeat.interval - (performance.now() - began)),
     );
     this.loops.set(member.node_id, {
       address: this.keyOf(member),
+      async retire() {
+        await loop[Symbol.asyncDispose]();
+        client.close();
+      },
       async [Symbol.asyncDispose]() {
         client.close();
         await loop[Symbol.asyncDispose]();
@@ -170,35 +198,56 @@ export class Peers implements AsyncDisposable {
 
   /** One heartbeat, or our registration if the peer has not got our present facts; the revision that it has. */
   private async beat(client: PeerClient, id: string, introduced: number): Promise<number> {
-    const { cluster, log, postgresql } = this.options;
-    const { revision, node_id: nodeId } = cluster.self;
-    const began = performance.now();
+    const { cluster, log } = this.options;
+    const { revision } = cluster.self;
     try {
-      if (introduced !== revision) {
-        const { nodes } = await this.register(client, cluster.id ?? '');
-        cluster.noteAnswer(id, performance.now() - began);
-        this.learn(nodes);
-        return revision;
-      }
-      const { connected, version } = postgresql();
-      const nodeStatus = {
-        postgresqlConnected: connected,
-        postgresqlVersion: version,
-        memoryUsedBytes: BigInt(process.memoryUsage.rss()),
-      };
-      const { updatedNodes } = await client.call(
-        (peer, options) => peer.heartbeat({ nodeId, nodeStatus }, options),
-        this.deadline,
-      );
-      cluster.noteAnswer(id, performance.now() - began);
-      this.learn(updatedNodes);
-      return introduced;
+      if (introduced === revision) await this.heartbeat(client, id);
+      else await this.introduce(client, id);
+      return revision;
     } catch (thrown) {
       const error = SteepError.from(thrown);
+      // A peer without its PostgreSQL takes no registration, yet it lives, and may know us from before.
+      if (error.code === 'CANNOT_CONNECT' && introduced !== revision && (await this.lives(client, id)))
+        return introduced;
       cluster.noteFailure(id, error.message);
       log.debug('heartbeat failed', { peer: id, error: error.message });
+      this.learnOwn(rowsIn(error));
       // A peer that lost its registry, or was started anew, is told again who we are.
       return error.code === 'NODE_NOT_FOUND' ? -1 : introduced;
+    }
+  }
+
+  private async introduce(client: PeerClient, id: string): Promise<void> {
+    const { cluster } = this.options;
+    const began = performance.now();
+    const { nodes } = await this.register(client, cluster.id ?? '');
+    cluster.noteAnswer(id, performance.now() - began);
+    this.learn(nodes);
+  }
+
+  private async heartbeat(client: PeerClient, id: string): Promise<void> {
+    const { cluster, postgresql } = this.options;
+    const { connected, version } = postgresql();
+    const nodeStatus = {
+      postgresqlConnected: connected,
+      postgresqlVersion: version,
+      memoryUsedBytes: BigInt(process.memoryUsage.rss()),
+    };
+    const began = performance.now();
+    const { updatedNodes } = await client.call(
+      (peer, options) => peer.heartbeat({ nodeId: cluster.self.node_id, nodeStatus }, options),
+      this.deadline,
+    );
+    cluster.noteAnswer(id, performance.now() - began);
+    this.learn(updatedNodes);
+  }
+
+  private async lives(client: PeerClient, id: string): Promise<boolean> {
+    try {
+      await this.heartbeat(client, id);
+      return true;
+    } catch {
+      return false; // why is known from the call before
     }
   }
 
@@ -224,7 +273,15 @@ export class Peers implements AsyncDisposable {
     const { cluster, onLearned } = this.options;
     const before = cluster.registry.version;
     cluster.learn(membersOf(nodes));
-    if (cluster.registry.version !== before) onLearned();
+    if (cluster.registry.version === before) return;
+    onLearned();
+    this.follow();
+  }
+
+  /** Whoever refuses this node because it was removed tells its row. */
+  private learnOwn(nodes: NodeInfo[]): void {
+    const { node_id: nodeId } = this.options.cluster.self;
+    this.learn(nodes.filter((node) => node.nodeId === nodeId));
   }
 
   private get deadline(): number {

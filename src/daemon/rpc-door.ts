@@ -14,6 +14,9 @@ import { EXPIRY_WARNING_MS, spanOf } from '../tls/expiry.ts';
 import { loadTlsMaterial, type TlsFiles, type TlsMaterial } from '../tls/material.ts';
 import { type TlsWatch, watchTlsMaterial } from '../tls/watch.ts';
 
+/** CRLs live for days or weeks: a month would warn for ever. */
+const CRL_WARNING_MS = 86_400_000;
+
 export interface RpcDoorOptions {
   config: () => Config;
   subject: Subject;
@@ -83,6 +86,13 @@ export class RpcDoor implements AsyncDisposable {
         ? []
         : [{ severity: 'warning', message: problem.message, hint: problem.hint ?? null }];
     if (this.current === undefined) return issues;
+    const { crlExpires } = this.current;
+    if (crlExpires && crlExpires.getTime() - now.getTime() < CRL_WARNING_MS)
+      issues.push({
+        severity: 'warning',
+        message: `the CRL is valid for ${spanOf(crlExpires.getTime() - now.getTime())} more; then every peer is refused`,
+        hint: 'get a new one from the CA and put it into grpc.tls.crl_file',
+      });
     const { notAfter } = this.current.certificate;
     const left = notAfter.getTime() - now.getTime();
     if (left < EXPIRY_WARNING_MS)

@@ -5,9 +5,12 @@ export type Door = 'ipc' | 'http' | 'rpc';
 
 const LATENCIES = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
 
+const FRESH_MS = 100;
+
 export class Metrics {
   private readonly registry = new Registry();
   private readonly collectors: (() => void)[] = [];
+  private latest: { at: number; text: Promise<string> } | undefined;
 
   readonly up = this.gauge('up', 'Always 1: the daemon answers');
   readonly buildInfo = this.gauge('build_info', 'Always 1; what runs', ['version', 'bun']);
@@ -49,10 +52,14 @@ export class Metrics {
     return this.registry.contentType;
   }
 
-  /** The Prometheus text format. */
+  /** The Prometheus text format. Made at most ten times a second, however many ask for it. */
   async read(): Promise<string> {
-    for (const collector of this.collectors) collector();
-    return await this.registry.metrics();
+    const now = performance.now();
+    if (this.latest === undefined || now - this.latest.at >= FRESH_MS) {
+      for (const collector of this.collectors) collector();
+      this.latest = { at: now, text: this.registry.metrics() };
+    }
+    return await this.latest.text;
   }
 
   private gauge<Label extends string>(name: string, help: string, labelNames: Label[] = []): Gauge<Label> {

@@ -54,8 +54,11 @@ export const nodesRemove = operation({
         hint: `on another node:  steep-repl nodes remove ${node_id}`,
       });
     const node = rowOf(subject, cluster.remove(node_id));
-    if (database?.state.kind === 'connected') await removeNode(database, node_id, caller.name);
-    subject.registryChanged();
+    try {
+      if (database?.state.kind === 'connected') await removeNode(database, node_id, caller.name);
+    } finally {
+      subject.registryChanged();
+    }
     return { node };
   },
 });

@@ -138,7 +138,7 @@ describe('each entry comes once', () => {
     leaving.client[Symbol.dispose]();
     await Bun.sleep(1500);
     await writers.stop();
-    const before = idsOf(all[0]!).length;
+    const before = await expectAll(all[0]!, start);
     await holder.unsafe('COMMIT');
     let count = 0;
     for (const subscriber of [...all, emptyFilter]) count = await expectAll(subscriber, start);

@@ -25,7 +25,7 @@ export function exchange(port: number, data: string | Uint8Array, quiet = 5000):
 
 /** The reply to a request that asks for the connection to be closed. */
 export async function rawRequest(port: number, request: string): Promise<Reply> {
-  return parseReply(await exchange(port, request));
+  return parseReply(await exchange(port, request, 30_000));
 }
 
 function parseReply(received: string): Reply {
