@@ -39,18 +39,25 @@ export const windows: Platform = {
 };
 
 const GENERIC_READ_WRITE = 0xc0000000;
-const FILE_SHARE_READ = 1;
+const SHARE_READ_WRITE = 3;
 const OPEN_ALWAYS = 4;
 const FILE_ATTRIBUTE_NORMAL = 0x80;
 const INVALID_HANDLE = -1;
-const ERROR_SHARING_VIOLATION = 32;
+const LOCK_AT_ONCE_EXCLUSIVELY = 3;
+const ERROR_LOCK_VIOLATION = 33;
+/** The byte that is locked, far behind the content: locks of Windows are mandatory, and the pid is to be read. */
+const LOCKED_BYTE = 0x4000_0000;
 
-/** An open handle that shares only reading is the lock: the kernel closes it with the process. */
+/** Locks one byte of an open file: the kernel gives it back with the process, however that ends. */
 function lockFile(file: string): FileLock | 'held' {
-  const { CreateFileW, CloseHandle, GetLastError } = dlopen('kernel32.dll', {
+  const { CreateFileW, LockFileEx, CloseHandle, GetLastError } = dlopen('kernel32.dll', {
     CreateFileW: {
       args: [FFIType.ptr, FFIType.u32, FFIType.u32, FFIType.ptr, FFIType.u32, FFIType.u32, FFIType.ptr],
       returns: FFIType.i64_fast,
+    },
+    LockFileEx: {
+      args: [FFIType.i64_fast, FFIType.u32, FFIType.u32, FFIType.u32, FFIType.u32, FFIType.ptr],
+      returns: FFIType.i32,
     },
     CloseHandle: { args: [FFIType.i64_fast], returns: FFIType.i32 },
     GetLastError: { args: [], returns: FFIType.u32 },
@@ -59,14 +66,20 @@ function lockFile(file: string): FileLock | 'held' {
   const handle = CreateFileW(
     name,
     GENERIC_READ_WRITE,
-    FILE_SHARE_READ,
+    SHARE_READ_WRITE,
     null,
     OPEN_ALWAYS,
     FILE_ATTRIBUTE_NORMAL,
     null,
   );
-  if (Number(handle) !== INVALID_HANDLE) return { release: () => void CloseHandle(handle) };
+  if (Number(handle) === INVALID_HANDLE)
+    throw new SteepError('FAILED', `cannot open ${file}: Windows error ${GetLastError()}`);
+  const overlapped = Buffer.alloc(32); // Internal, InternalHigh, Offset, OffsetHigh, hEvent
+  overlapped.writeUInt32LE(LOCKED_BYTE, 16);
+  if (LockFileEx(handle, LOCK_AT_ONCE_EXCLUSIVELY, 0, 1, 0, ptr(overlapped)) !== 0)
+    return { release: () => void CloseHandle(handle) };
   const error = GetLastError();
-  if (error === ERROR_SHARING_VIOLATION) return 'held';
+  CloseHandle(handle);
+  if (error === ERROR_LOCK_VIOLATION) return 'held';
   throw new SteepError('FAILED', `cannot lock ${file}: Windows error ${error}`);
 }
