@@ -7,7 +7,7 @@ import type { PeerStatus } from '../cluster/detector.ts';
 import { type Member, rpcAddress } from '../cluster/member.ts';
 import type { Config } from '../config/schema.ts';
 import type { NodeInfo } from '../gen/steep/repl/v1/coordinator_pb.ts';
-import { SteepError } from '../lib/errors.ts';
+import { messageOf, SteepError } from '../lib/errors.ts';
 import { formatHostPort, type HostPort, requireHostPort } from '../lib/host-port.ts';
 import type { Logger } from '../lib/log.ts';
 import { PeerClient } from '../rpc/client.ts';
@@ -280,8 +280,12 @@ export class Peers implements AsyncDisposable {
 
   /** Whoever refuses this node because it was removed tells its row. */
   private learnOwn(nodes: NodeInfo[]): void {
-    const { node_id: nodeId } = this.options.cluster.self;
-    this.learn(nodes.filter((node) => node.nodeId === nodeId));
+    const { cluster, log } = this.options;
+    try {
+      this.learn(nodes.filter((node) => node.nodeId === cluster.self.node_id));
+    } catch (error) {
+      log.error('cannot store that this node was removed', { error: messageOf(error) });
+    }
   }
 
   private get deadline(): number {

@@ -1,6 +1,6 @@
 /** Calls to one peer: one connection, reused; a deadline on each call; errors in our terms. */
 import { type Client, createClient } from '@connectrpc/connect';
-import { createGrpcTransport } from '@connectrpc/connect-node';
+import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { Coordinator } from '../gen/steep/repl/v1/coordinator_pb.ts';
 import { formatHostPort, type HostPort } from '../lib/host-port.ts';
 import type { IdentityRules } from '../tls/identity.ts';
@@ -9,7 +9,7 @@ import { clientTlsOptions } from '../tls/options.ts';
 import { fromConnectError } from './errors.ts';
 
 const MAX_MESSAGE = 4 * 1024 * 1024;
-/** An idle connection is pinged before it is used again after this long: a peer may be gone without a word. */
+/** A connection that nobody uses is closed after this long. */
 const IDLE_MS = 30_000;
 
 export interface PeerClientOptions {
@@ -32,27 +32,22 @@ export class PeerClient {
   readonly address: string;
   private readonly client: CoordinatorClient;
   private readonly own: TlsMaterial | undefined;
+  private readonly connection: Http2SessionManager;
   private readonly closing = new AbortController();
 
   constructor({ address, material, rules, nodeId }: PeerClientOptions) {
     this.address = formatHostPort(address);
     this.own = material;
-    const shared = {
-      readMaxBytes: MAX_MESSAGE,
-      writeMaxBytes: MAX_MESSAGE,
-      idleConnectionTimeoutMs: IDLE_MS,
-      pingIdleConnection: false, // with a hung peer it throws where nobody can catch it (connect-es 1795)
-    };
+    const baseUrl = `${material === undefined ? 'http' : 'https'}://${this.address}`;
     const expected = { host: address.host, nodeId, rules };
-    const transport = createGrpcTransport(
-      material === undefined
-        ? { ...shared, baseUrl: `http://${this.address}` }
-        : {
-            ...shared,
-            baseUrl: `https://${this.address}`,
-            nodeOptions: clientTlsOptions(material, expected),
-          },
+    this.connection = new Http2SessionManager(
+      baseUrl,
+      // Pinged while idle, with a hung peer it throws where nobody can catch it (connect-es 1795).
+      { idleConnectionTimeoutMs: IDLE_MS, pingIdleConnection: false },
+      material === undefined ? undefined : clientTlsOptions(material, expected),
     );
+    const limits = { readMaxBytes: MAX_MESSAGE, writeMaxBytes: MAX_MESSAGE };
+    const transport = createGrpcTransport({ ...limits, baseUrl, sessionManager: this.connection });
     this.client = createClient(Coordinator, transport);
   }
 
@@ -63,13 +58,17 @@ export class PeerClient {
   ): Promise<T> {
     try {
       return await run(this.client, { timeoutMs, signal: this.closing.signal });
-    } catch (error) {
-      throw fromConnectError(this.address, error, this.own);
+    } catch (thrown) {
+      const error = fromConnectError(this.address, thrown, this.own);
+      // Maybe the connection swallows everything, for a quarter of an hour: the next call gets a new one.
+      if (error.code === 'TIMEOUT') this.connection.abort();
+      throw error;
     }
   }
 
-  /** Ends running calls; the connection closes when it has been idle for a while. */
+  /** Ends running calls, and the connection. */
   close(): void {
     this.closing.abort();
+    this.connection.abort();
   }
 }

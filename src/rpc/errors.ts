@@ -1,4 +1,5 @@
 import { Code, ConnectError } from '@connectrpc/connect';
+import { type NodeInfo, NodeInfoSchema } from '../gen/steep/repl/v1/coordinator_pb.ts';
 import { codeOf, type ErrorCode, SteepError } from '../lib/errors.ts';
 import { explainTlsError } from '../tls/explain.ts';
 import type { TlsMaterial } from '../tls/material.ts';
@@ -18,10 +19,19 @@ const codes: Record<ErrorCode, Code> = {
   INTERNAL_ERROR: Code.Internal,
 };
 
-/** Ours on the wire. A defect keeps its details to itself: the log has them. */
-export function toConnectError(error: SteepError): ConnectError {
+/**
+ * Ours on the wire. A defect keeps its details to itself: the log has them. A node that was removed gets its row, so
+ * that it can tell its operator.
+ */
+export function toConnectError(error: SteepError, row?: NodeInfo): ConnectError {
   const message = error.code === 'INTERNAL_ERROR' ? 'internal error' : error.message;
-  return new ConnectError(message, codes[error.code]);
+  const details = row === undefined ? [] : [{ desc: NodeInfoSchema, value: row }];
+  return new ConnectError(message, codes[error.code], undefined, details);
+}
+
+/** The rows that came with a refusal. */
+export function rowsIn(error: SteepError): NodeInfo[] {
+  return error.cause instanceof ConnectError ? error.cause.findDetails(NodeInfoSchema) : [];
 }
 
 const fromCodes: Partial<Record<Code, ErrorCode>> = {
