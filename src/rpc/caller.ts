@@ -13,7 +13,7 @@ export interface RpcCaller {
   subject: string | undefined;
 }
 
-const NOBODY: RpcCaller = {
+export const NOBODY: RpcCaller = {
   identity: { kind: 'unknown', subject: '' },
   name: 'unknown',
   address: '',

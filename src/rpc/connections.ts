@@ -1,15 +1,19 @@
 /** The connections of the RPC door: how many, from where, whether they still live, and why one was refused. */
-import type http2 from 'node:http2';
+import http2 from 'node:http2';
 import type { Socket } from 'node:net';
 import type { PeerCertificate, TLSSocket } from 'node:tls';
-import { explainTlsError } from '../tls/explain.ts';
+import { explainTlsError, isAboutPeer } from '../tls/explain.ts';
 import type { Refusals } from './refusals.ts';
+
+const { NGHTTP2_CANCEL } = http2.constants;
 
 /** Of one address, half-open handshakes included: one peer cannot take the places of all others. */
 const MOST_OF_AN_ADDRESS = 64;
 const MOST = 2048;
 const KEEPALIVE_MS = 20_000;
 const PONG_MS = 10_000;
+/** For all of a request: whoever sends it drop by drop would hold its memory for ever. */
+const REQUEST_MS = 20_000;
 
 export function addressOf(socket: Pick<Socket, 'remoteAddress'>): string {
   return socket.remoteAddress?.replace(/^::ffff:/, '') ?? 'unknown';
@@ -35,6 +39,12 @@ export class Connections {
     server.on('connection', (socket: Socket) => this.admit(socket));
     server.on('session', (session) => this.keep(session));
     server.on('tlsClientError', (error: Error, socket: TLSSocket) => this.failed(error, socket));
+    server.on('unknownProtocol', (socket: TLSSocket) => {
+      const address = addressOf(socket);
+      const subject = subjectOf(socket.getPeerCertificate());
+      this.refusals.report({ address, subject, reason: 'speaks no HTTP/2' });
+      socket.destroy();
+    });
     server.on('sessionError', () => {}); // a peer that misbehaves loses its session, and that is all
     server.on('error', () => {});
   }
@@ -58,12 +68,12 @@ export class Connections {
     socket.on('error', () => {}); // told by tlsClientError or by the session
   }
 
-  /** Says why a handshake failed. A certificate that was not accepted is not shown to us. */
+  /** Says why a handshake failed. Bun does not show a certificate that was not accepted. */
   private failed(error: Error, socket: TLSSocket): void {
     const address = addressOf(socket);
     this.refusals.report({
       address,
-      subject: undefined,
+      subject: isAboutPeer(error) ? 'not known: the certificate was not accepted' : undefined,
       reason: explainTlsError(error, { address }).message,
     });
     socket.destroy();
@@ -74,14 +84,35 @@ export class Connections {
     session.on('error', () => {});
     let pong = setTimeout(() => {}, 0);
     const ping = setInterval(() => {
+      if (session.destroyed) return; // a ping would throw
       pong = setTimeout(() => session.destroy(), PONG_MS);
       session.ping(() => clearTimeout(pong));
     }, KEEPALIVE_MS);
+    session.on('stream', (stream: http2.Http2Stream) => {
+      const late = setTimeout(() => stream.close(NGHTTP2_CANCEL), REQUEST_MS);
+      for (const event of ['end', 'close']) stream.once(event, () => clearTimeout(late));
+    });
     session.once('close', () => {
       clearInterval(ping);
       clearTimeout(pong);
       this.sessions.delete(session);
     });
+  }
+
+  /** Ends the connections whose certificate has one of these serial numbers (hexadecimal). */
+  endRevoked(serials: ReadonlySet<string>): void {
+    for (const session of this.sessions) {
+      const certificate = (session.socket as TLSSocket).getPeerCertificate();
+      const serial = (certificate.serialNumber ?? '').replace(/^0+/, '').toLowerCase();
+      if (!serials.has(serial)) continue;
+      const address = addressOf(session.socket);
+      this.refusals.report({
+        address,
+        subject: subjectOf(certificate),
+        reason: 'its certificate was revoked',
+      });
+      session.destroy();
+    }
   }
 
   /** Lets running calls end for `limit` milliseconds, then closes everything. */

@@ -53,7 +53,6 @@ export function coordinatorRoutes(router: ConnectRouter, subject: Subject): void
       nodeThatSpeaks(context, nodeId);
       // An answer may be lost on its way: now and then everything is told again.
       const count = (calls.get(nodeId) ?? 0) + 1;
-      calls.set(nodeId, count);
       const before = count % TELL_ALL_EVERY === 0 ? 0 : (told.get(nodeId) ?? 0);
       const { entries, version, coordinatorId } = heartbeat(
         subject,
@@ -61,13 +60,13 @@ export function coordinatorRoutes(router: ConnectRouter, subject: Subject): void
         nodeStatus?.postgresqlConnected,
         before,
       );
+      calls.set(nodeId, count);
       told.set(nodeId, version);
       const forDaemon = subject.cluster.registry.find(nodeId)?.role !== '';
-      const news = entries.filter(({ member }) => member.node_id !== nodeId || member.membership % 2 === 1);
       return {
         acknowledged: true,
         coordinatorId: coordinatorId ?? '',
-        updatedNodes: news
+        updatedNodes: entries
           .filter(({ member }) => forDaemon || member.membership % 2 === 0)
           .map((entry) => toNodeInfo(entry, subject.cluster.id)),
       };

@@ -1,8 +1,34 @@
 /** Tells the log who was refused and why, at most once an address and minute: a scanner must not fill the disk. */
 import type { Logger } from '../lib/log.ts';
 
-const WINDOW_MS = 60_000;
-const MOST_ADDRESSES = 10_000;
+const LOG_WINDOW_MS = 60_000;
+const MOST_KEYS = 10_000;
+
+/** Lets the same thing through once in a while. */
+export class Sparingly {
+  private readonly window: number;
+  private readonly now: () => number;
+  private readonly last = new Map<string, number>();
+
+  constructor(window: number, now: () => number = () => performance.now()) {
+    this.window = window;
+    this.now = now;
+  }
+
+  allows(key: string): boolean {
+    const now = this.now();
+    const last = this.last.get(key);
+    if (last !== undefined && now - last < this.window) return false;
+    if (this.last.size >= MOST_KEYS) this.forget(now);
+    this.last.set(key, now);
+    return true;
+  }
+
+  private forget(now: number): void {
+    for (const [key, time] of this.last) if (now - time >= this.window) this.last.delete(key);
+    if (this.last.size >= MOST_KEYS) this.last.clear();
+  }
+}
 
 export interface Refusal {
   /** Remote address, without its port. */
@@ -14,27 +40,17 @@ export interface Refusal {
 
 export class Refusals {
   private readonly log: Logger;
-  private readonly now: () => number;
-  private readonly told = new Map<string, number>();
+  private readonly told: Sparingly;
 
-  constructor(log: Logger, now: () => number = () => performance.now()) {
+  constructor(log: Logger, now?: () => number) {
     this.log = log;
-    this.now = now;
+    this.told = new Sparingly(LOG_WINDOW_MS, now);
   }
 
   /** True when it was logged. */
   report({ address, subject, reason }: Refusal): boolean {
-    const now = this.now();
-    const last = this.told.get(address);
-    if (last !== undefined && now - last < WINDOW_MS) return false;
-    if (this.told.size >= MOST_ADDRESSES) this.forget(now);
-    this.told.set(address, now);
+    if (!this.told.allows(address)) return false;
     this.log.warn('refused', { address, subject: subject ?? 'no certificate', reason });
     return true;
-  }
-
-  private forget(now: number): void {
-    for (const [address, time] of this.told) if (now - time >= WINDOW_MS) this.told.delete(address);
-    if (this.told.size >= MOST_ADDRESSES) this.told.clear();
   }
 }

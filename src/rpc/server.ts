@@ -4,26 +4,33 @@ import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { ConnectError, createContextValues, type Interceptor } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
+import { belongs } from '../cluster/member.ts';
+import type { NodeInfo } from '../gen/steep/repl/v1/coordinator_pb.ts';
 import { messageOf, SteepError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
+import { entryOf } from '../operations/registry.ts';
 import type { Subject } from '../operations/subject.ts';
 import type { Platform } from '../platform/index.ts';
+import { crlsIn } from '../tls/crl.ts';
 import { identityOf, type IdentityRules } from '../tls/identity.ts';
 import type { TlsMaterial } from '../tls/material.ts';
 import { serverTlsOptions } from '../tls/options.ts';
-import { callerKey, type RpcCaller } from './caller.ts';
+import { callerKey, NOBODY, type RpcCaller } from './caller.ts';
 import { addressOf, Connections, subjectOf } from './connections.ts';
 import { coordinatorRoutes } from './coordinator.ts';
+import { toNodeInfo } from './convert.ts';
 import { toConnectError } from './errors.ts';
 import { healthRoutes } from './health.ts';
-import { Refusals } from './refusals.ts';
+import { Refusals, Sparingly } from './refusals.ts';
 
 const MAX_MESSAGE = 4 * 1024 * 1024;
 /** No call takes longer, whatever deadline its caller set; watching health is no call in this sense. */
 const MAX_DEADLINE_MS = 60 * 60_000;
 /** How long a stop waits for calls that are under way. */
 const STOP_MS = 2000;
+/** A refused node tries again every second: the audit trail has each caller and reason once in this time. */
+const AUDIT_WINDOW_MS = 60 * 60_000;
 
 export interface RpcServerOptions {
   bind: string;
@@ -39,7 +46,7 @@ export interface RpcServerOptions {
 
 export interface RpcServer extends AsyncDisposable {
   readonly port: number;
-  /** New connections use this from now on; running ones go on as they are. Throws what node:tls throws, changing nothing. */
+  /** New connections use this from now on; running ones go on, except of revoked certificates. Throws what node:tls throws, changing nothing. */
   replaceMaterial(material: TlsMaterial): void;
 }
 
@@ -79,6 +86,8 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
     replaceMaterial(fresh) {
       // All options again: what is left out falls back to a default that lets strangers in.
       secureServer?.setSecureContext(serverTlsOptions(fresh));
+      if (fresh.crl !== undefined)
+        connections.endRevoked(new Set(crlsIn(fresh.crl).flatMap(({ serials }) => serials)));
     },
     async [Symbol.asyncDispose]() {
       stopping.abort(new ConnectError(`${subject.config().node_id} is stopping`));
@@ -110,6 +119,7 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
 
 /** Refuses removed nodes, makes our errors those of the wire, logs refusals, counts. */
 function answerAndCount({ subject, metrics, log }: RpcServerOptions, refusals: Refusals): Interceptor {
+  const audited = new Sparingly(AUDIT_WINDOW_MS);
   return (next) => async (request) => {
     const began = performance.now();
     const method = `${request.service.typeName}/${request.method.name}`;
@@ -136,12 +146,21 @@ function answerAndCount({ subject, metrics, log }: RpcServerOptions, refusals: R
         });
       if (error.code === 'PERMISSION_DENIED' || error.code === 'CONFLICT') {
         refusals.report({ address: caller.address, subject: caller.subject, reason: error.message });
-        if (request.method.name === 'RegisterNode')
+        if (request.method.name === 'RegisterNode' && audited.allows(`${caller.name} ${error.message}`))
           subject.auditRefusal(caller.name, caller.address, error.message);
       }
-      throw toConnectError(error);
+      throw toConnectError(error, removedRow(subject, caller));
     }
   };
+}
+
+/** Of the caller, if it was removed. */
+function removedRow(subject: Subject, { identity }: RpcCaller): NodeInfo | undefined {
+  const { cluster } = subject;
+  const member = identity.kind === 'node' ? cluster.registry.find(identity.nodeId) : undefined;
+  return member === undefined || belongs(member)
+    ? undefined
+    : toNodeInfo(entryOf(subject, member), cluster.id);
 }
 
 const callers = new WeakMap<http2.Http2Session, RpcCaller>();
@@ -151,7 +170,8 @@ function callerOfSession(
   session: http2.Http2Session | undefined,
   { material, rules }: RpcServerOptions,
 ): RpcCaller {
-  if (!session) return nobody('');
+  // A stream that its client has reset already: with TLS it must not pass for a peer that needs no certificate.
+  if (!session) return material === undefined ? nobody('') : NOBODY;
   const known = callers.get(session);
   if (known) return known;
   const caller =

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import type { Logger } from '../../../src/lib/log.ts';
-import { Refusals } from '../../../src/rpc/refusals.ts';
+import { Refusals, Sparingly } from '../../../src/rpc/refusals.ts';
 
 function bed() {
   const lines: Record<string, unknown>[] = [];
@@ -32,10 +32,10 @@ describe('refusals in the log', () => {
   });
 
   test('of very many addresses are not remembered for ever', () => {
-    const { refusals } = bed();
-    for (let i = 0; i < 25_000; i++)
-      refusals.report({ address: `addr ${i}`, subject: undefined, reason: 'r' });
-    const { told } = refusals as unknown as { told: Map<string, number> };
-    expect(told.size).toBeLessThanOrEqual(10_000);
+    const sparingly = new Sparingly(60_000, () => 5);
+    for (let i = 0; i < 25_000; i++) expect(sparingly.allows(`address ${i}`)).toBe(true);
+    expect(sparingly.allows('address 24999')).toBe(false);
+    const { last } = sparingly as unknown as { last: Map<string, number> };
+    expect(last.size).toBeLessThanOrEqual(10_000);
   });
 });
