@@ -50,6 +50,9 @@ const pace: Record<AwayReason, { first: number; most: number }> = {
   too_old: { first: 60_000, most: 60_000 },
 };
 
+/** Their messages change from attempt to attempt (closed, refused; starting up, not yet accepting) and say the same. */
+const WORDS_VARY: ReadonlySet<AwayReason> = new Set(['unreachable', 'starting']);
+
 interface Connection {
   watched: Session;
   pool: Pool;
@@ -205,12 +208,11 @@ export class Database {
 
   /**
    * Failed attempts of one kind are one state, since the first of them: only its words are brought up to date.
-   * Those of a server that nobody reaches vary (closed, refused, no answer) and say no more than that.
    */
   private setState(state: DatabaseState): void {
     const before = this.current;
     if (state.kind === 'away' && before.kind === 'away' && state.reason === before.reason) {
-      const told = state.reason === 'unreachable' || state.message === before.message;
+      const told = WORDS_VARY.has(state.reason) || state.message === before.message;
       this.current = told ? { ...state, since: before.since } : state;
       if (told) return;
     } else {

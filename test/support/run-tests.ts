@@ -1,54 +1,69 @@
 /**
- * `bun test/support/run-tests.ts FOLDER…`: runs the tests of those folders of test/ in a temporary folder of
- * their own, prints `N passed, N failed`, and fails when a test left a process or a file behind.
+ * `bun test/support/run-tests.ts PLACE…`: runs the tests of those folders or files of test/, two folders at a time,
+ * in a temporary folder of their own; prints `N passed, N failed`, and fails when a test left a process or a file.
  */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 
 const root = path.join(import.meta.dir, '../..');
-const folders = process.argv.slice(2);
-if (folders.length === 0) throw new Error('which folders of test/ ?');
+const places = process.argv.slice(2);
+if (places.length === 0) throw new Error('which folders of test/ ?');
 
 // Short: Unix sockets below it must fit into 107 bytes.
 const temporary = mkdtempSync(path.join(tmpdir(), 'st-'));
+chmodSync(temporary, 0o711);
 const marker = `STEEP_TEST_RUN=${temporary}`;
 process.on('exit', () => rmSync(temporary, { recursive: true, force: true }));
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(1));
 
-const paths = folders.map((folder) => path.join('test', folder));
-// A real server may be slow to start on a small machine; a hang must still end.
-const child = Bun.spawn(['bun', 'test', '--timeout=60000', ...paths.map((folder) => `./${folder}`)], {
-  cwd: root,
-  env: { ...process.env, TMPDIR: temporary, STEEP_TEST_RUN: temporary, NO_COLOR: '1' },
-  stdin: 'ignore',
-  stdout: 'pipe',
-  stderr: 'pipe',
-});
+/** `integration` stands for each of its folders: they run side by side. */
+const jobs = places.flatMap((place) => (place === 'integration' ? foldersOf('integration') : [place]));
+const workers = Math.min(jobs.length, Math.max(1, Math.min(2, availableParallelism())));
+const total = { passed: 0, failed: 0 };
+await Promise.all(Array.from({ length: workers }, work));
 
-let output = '';
-async function pass(from: ReadableStream<Uint8Array>, to: NodeJS.WriteStream): Promise<void> {
-  const decoder = new TextDecoder();
-  for await (const chunk of from) {
-    const text = decoder.decode(chunk, { stream: true });
-    output += text;
-    to.write(text);
-  }
-}
-const [, , status] = await Promise.all([
-  pass(child.stdout, process.stdout),
-  pass(child.stderr, process.stderr),
-  child.exited,
-]);
-
-const passed = Number(/^\s*(\d+) pass$/m.exec(output)?.[1] ?? 0);
-let failed = Number(/^\s*(\d+) fail$/m.exec(output)?.[1] ?? 0);
 const left = [...leftProcesses(), ...leftFiles()];
 for (const what of left) console.log(`left behind: ${what}`);
-if (left.length > 0) failed += 1;
-if (status !== 0 && failed === 0) failed = 1;
-console.log(`${passed} passed, ${failed} failed`);
-process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
+if (left.length > 0) total.failed += 1;
+console.log(`${total.passed} passed, ${total.failed} failed`);
+process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;
+
+function foldersOf(place: string): string[] {
+  return readdirSync(path.join(root, 'test', place))
+    .map((name) => path.join(place, name))
+    .filter((folder) => statSync(path.join(root, 'test', folder)).isDirectory());
+}
+
+async function work(): Promise<void> {
+  for (let job = jobs.shift(); job !== undefined; job = jobs.shift()) await run(job);
+}
+
+/** One `bun test`; what it prints comes in one piece. */
+async function run(place: string): Promise<void> {
+  const own = mkdtempSync(path.join(temporary, '/'));
+  chmodSync(own, 0o711); // tests run clients as other users
+  const began = performance.now();
+  // A real server may be slow to start on a small machine; a hang must still end.
+  const child = Bun.spawn(['bun', 'test', '--timeout=60000', `./${path.join('test', place)}`], {
+    cwd: root,
+    env: { ...process.env, TMPDIR: own, STEEP_TEST_RUN: temporary, NO_COLOR: '1' },
+    stdin: 'ignore',
+    stdout: 'pipe',
+    stderr: 'pipe',
+  });
+  const [out, err, status] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+    child.exited,
+  ]);
+  const seconds = ((performance.now() - began) / 1000).toFixed(1);
+  console.log(`${out}${err}-- ${place}: exit ${status} after ${seconds} s`);
+  const passed = Number(/^\s*(\d+) pass$/m.exec(err)?.[1] ?? 0);
+  const failed = Number(/^\s*(\d+) fail$/m.exec(err)?.[1] ?? 0);
+  total.passed += passed;
+  total.failed += status !== 0 && failed === 0 ? 1 : failed;
+}
 
 /** Processes that still carry the environment of this run. */
 function leftProcesses(): string[] {
@@ -63,9 +78,11 @@ function leftProcesses(): string[] {
   });
 }
 
-/** Temporary files, except what the tests share for the whole run and this runner removes. */
+/** Temporary files, except what the tests share for a whole run and this runner removes. */
 function leftFiles(): string[] {
-  return readdirSync(temporary)
-    .filter((name) => !name.startsWith('steep-pg-template-'))
-    .map((name) => `file ${path.join(temporary, name)}`);
+  return readdirSync(temporary).flatMap((job) =>
+    readdirSync(path.join(temporary, job))
+      .filter((name) => !name.startsWith('steep-pg-template-'))
+      .map((name) => `file ${path.join(temporary, job, name)}`),
+  );
 }
