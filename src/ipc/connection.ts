@@ -17,7 +17,7 @@ const PATIENCE_MS = 10_000;
 /** Bytes that wait for a slow reader before its requests are no longer read, and before events end it. */
 const HIGH_WATER = 64 * 1024;
 const DROP_WATER = 16 * 1024 * 1024;
-/** Long answers go out in pieces, so that it can be seen whether they are read. */
+/** What waits goes out in pieces: whether they are read shows whether the client reads. */
 const PIECE = 64 * 1024;
 
 export interface ConnectionOptions {
@@ -34,7 +34,11 @@ export class Connection {
   private readonly gone = new AbortController();
   private readonly lines: string[] = [];
   private running = 0;
-  private sent = 0;
+  private readonly queue: Buffer[] = [];
+  /** Bytes in the queue, and those under way. */
+  private queued = 0;
+  private writing = false;
+  private wroteAt = 0;
   private ending = false;
   private finished = false;
   private unread: NodeJS.Timeout | undefined;
@@ -45,13 +49,13 @@ export class Connection {
     this.options = options;
     socket.on('data', (chunk: Buffer) => this.receive(chunk));
     socket.on('error', () => socket.destroy()); // a client that vanishes is no news
-    socket.on('drain', () => this.drained());
     socket.on('end', () => this.finish());
     socket.on('close', () => {
       this.gone.abort();
-      clearInterval(this.unread);
+      clearTimeout(this.unread);
       clearTimeout(this.unfinished);
       this.lines.length = 0;
+      this.queue.length = 0;
     });
   }
 
@@ -61,7 +65,7 @@ export class Connection {
     this.lines.length = 0;
     this.socket.pause();
     const deadline = performance.now() + limit;
-    const busy = (): boolean => this.running > 0 || this.socket.writableLength > 0;
+    const busy = (): boolean => this.running > 0 || this.queued > 0;
     while (busy() && !this.socket.destroyed && performance.now() < deadline) await Bun.sleep(5);
     await new Promise<void>((resolve) => {
       this.socket.once('close', () => resolve());
@@ -92,13 +96,14 @@ export class Connection {
   }
 
   private runLines(): void {
-    while (this.running < MAX_RUNNING && this.socket.writableLength <= HIGH_WATER) {
+    while (this.running < MAX_RUNNING && this.queued <= HIGH_WATER) {
       const line = this.lines.shift();
       if (line === undefined) break;
       if (line.trim() !== '') void this.answer(line);
     }
-    if (this.finished && this.running === 0 && this.lines.length === 0) this.socket.end();
-    const full = this.lines.length > 0 || this.socket.writableLength > HIGH_WATER;
+    const idle = this.running + this.lines.length + this.queued === 0;
+    if (idle && (this.finished || this.ending)) this.socket.end();
+    const full = this.lines.length > 0 || this.queued > HIGH_WATER;
     clearTimeout(this.unfinished);
     if (this.ending) return;
     if (full) {
@@ -158,43 +163,57 @@ export class Connection {
     this.ending = true;
     this.lines.length = 0;
     this.send({ id: null, result: null, error: { code: 'INVALID_REQUEST', message } });
-    this.socket.end();
     setTimeout(() => this.socket.destroy(), 1000).unref();
   }
 
   private send(response: Response): void {
-    const { socket } = this;
-    if (socket.destroyed || socket.writableEnded) return;
+    if (this.socket.destroyed || this.socket.writableEnded) return;
     const bytes = Buffer.from(`${JSON.stringify(response)}\n`);
-    this.sent += bytes.length;
-    let taken = true;
-    for (let start = 0; start < bytes.length; start += PIECE)
-      taken = socket.write(bytes.subarray(start, start + PIECE));
-    if (!taken) this.watchReader();
+    this.queue.push(bytes);
+    this.queued += bytes.length;
+    this.write();
   }
 
   /** Answers are as many as were asked for; events come without end. */
   private sendEvent(event: Response): void {
-    if (this.socket.writableLength > DROP_WATER) this.drop('it does not keep up');
+    if (this.queued > DROP_WATER) this.drop('it does not keep up');
     else this.send(event);
   }
 
-  /** Drops a client that for a while reads nothing of what waits for it. */
-  private watchReader(): void {
-    let passed = this.sent - this.socket.writableLength;
-    let since = performance.now();
-    this.unread ??= setInterval(() => {
-      const now = this.sent - this.socket.writableLength;
-      if (now > passed) since = performance.now();
-      else if (performance.now() - since >= PATIENCE_MS) this.drop('it does not read');
-      passed = now;
-    }, PATIENCE_MS / 10);
+  /** Writes the next piece when the one before was taken, and drops a client that does not take it. */
+  private write(): void {
+    if (this.writing || this.queue.length === 0) return;
+    const piece = this.nextPiece();
+    this.writing = true;
+    this.wroteAt = performance.now();
+    this.unread ??= setTimeout(() => this.checkReader(), PATIENCE_MS);
+    this.socket.write(piece, (error) => {
+      if (error) return;
+      this.writing = false;
+      this.queued -= piece.length;
+      this.write();
+      if (this.queued <= HIGH_WATER) this.runLines();
+    });
   }
 
-  private drained(): void {
-    clearInterval(this.unread);
+  private checkReader(): void {
     this.unread = undefined;
-    this.runLines();
+    if (!this.writing) return;
+    const left = this.wroteAt + PATIENCE_MS - performance.now();
+    if (left <= 0) this.drop('it does not read');
+    else this.unread = setTimeout(() => this.checkReader(), left);
+  }
+
+  private nextPiece(): Buffer {
+    const pieces: Buffer[] = [];
+    let room = PIECE;
+    for (let next = this.queue[0]; next !== undefined && room > 0; next = this.queue[0]) {
+      pieces.push(next.subarray(0, room));
+      if (next.length > room) this.queue[0] = next.subarray(room);
+      else this.queue.shift();
+      room -= next.length;
+    }
+    return Buffer.concat(pieces);
   }
 
   private drop(reason: string): void {
