@@ -219,6 +219,47 @@ describe('each entry comes once', () => {
   });
 });
 
+test('what is written while nobody listens comes when the connection that listens is back', async () => {
+  const subscriber = await subscribe();
+  const start = await highestId();
+  for (let round = 0; round < 5; round += 1) {
+    // Nothing is written after it that could wake the daemon.
+    await server.query(
+      `SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity
+        WHERE application_name = 'steep-repl/node-a' AND query LIKE 'LISTEN%';
+       INSERT INTO steep_repl.coordinator_state (key, value) VALUES ('unheard.${round}', '1')`,
+    );
+    await expectAll(subscriber, start);
+  }
+});
+
+test('what could not be read comes when it can be, without another notification', async () => {
+  await using impatient = await TestPostgres.withExtension();
+  await using other = await TestDaemon.start({
+    server: impatient,
+    config: { postgresql: { host: impatient.base, user: 'postgres', statement_timeout: '1s' } },
+  });
+  using client = await RawIpc.open(other.socket);
+  await client.ask('events.subscribe', { actions: ['state.updated'] });
+  await waitFor(async () => {
+    await impatient.query(
+      `INSERT INTO steep_repl.coordinator_state (key, value) VALUES ('k.${crypto.randomUUID()}', '1')`,
+    );
+    await Bun.sleep(50);
+    return client.lines.some((line) => 'event' in line);
+  }, 'the first event');
+  await using writer = impatient.client();
+  await writer.unsafe(
+    `BEGIN; LOCK TABLE steep_repl.audit_log IN ACCESS EXCLUSIVE MODE;
+     ALTER TABLE steep_repl.audit_log DISABLE TRIGGER USER;
+     INSERT INTO steep_repl.audit_log (action, actor, target_id) VALUES ('state.updated', 'x', 'silent')`,
+  );
+  await impatient.query(`SELECT pg_notify('steep_repl', '{"table":"audit_log"}')`);
+  await waitFor(() => other.log.includes('reading the audit trail failed'), 'a reading to time out');
+  await writer.unsafe('COMMIT');
+  await client.find((line) => line.event?.target_id === 'silent', 'the silent entry');
+});
+
 test('subscribers that left are forgotten: a hundred cost as much as none', async () => {
   const before = daemon.descriptors;
   for (let count = 0; count < 100; count += 1) {
