@@ -5,6 +5,7 @@ import net from 'node:net';
 import { Session } from '../../../src/db/session.ts';
 import type { Target } from '../../../src/db/target.ts';
 import { TestPostgres } from '../../support/postgres.ts';
+import { waitFor } from '../../support/wait.ts';
 import { FakeServer, ms, targetFor, Watched } from './support.ts';
 
 let server: TestPostgres;
@@ -78,7 +79,7 @@ describe('a port', () => {
       expect(watched.message).toBe('the server closed the connection');
     }
     expect(fake.accepted).toBeGreaterThan(6);
-    expect(fake.connections.size).toBe(0);
+    await waitFor(() => fake.connections.size === 0, 'what was given up to be closed');
   });
 
   test('that never answers is given up after connect_timeout', async () => {
@@ -89,9 +90,7 @@ describe('a port', () => {
       console.log(`a port that never answers (sslmode ${sslmode}): given up after ${ms(seen)}`);
       expect(watched.message).toBe('PostgreSQL did not answer within 300 ms');
     }
-    // What is given up is closed.
-    await Bun.sleep(100);
-    expect(fake.connections.size).toBe(0);
+    await waitFor(() => fake.connections.size === 0, 'what was given up to be closed');
   });
 
   test('where nobody listens is unreachable', async () => {
