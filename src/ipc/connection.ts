@@ -12,6 +12,8 @@ import { envelope, type IpcError, MAX_LINE, request, type Response } from './pro
 
 /** Requests under way on one connection before no more are read. */
 const MAX_RUNNING = 32;
+/** Requests begun before other connections have their turn. */
+const TURN = 64;
 /** A client that began a line, or does not read its answers, is given this long. */
 const PATIENCE_MS = 10_000;
 /** Bytes that wait for a slow reader before its requests are no longer read, and before events end it. */
@@ -34,6 +36,8 @@ export class Connection {
   private readonly gone = new AbortController();
   private readonly lines: string[] = [];
   private running = 0;
+  private begun = 0;
+  private nextTurn: NodeJS.Immediate | undefined;
   private readonly queue: Buffer[] = [];
   /** Bytes in the queue, and those under way. */
   private queued = 0;
@@ -54,6 +58,7 @@ export class Connection {
       this.gone.abort();
       clearTimeout(this.unread);
       clearTimeout(this.unfinished);
+      clearImmediate(this.nextTurn);
       this.lines.length = 0;
       this.queue.length = 0;
     });
@@ -96,11 +101,18 @@ export class Connection {
   }
 
   private runLines(): void {
-    while (this.running < MAX_RUNNING && this.queued <= HIGH_WATER) {
+    while (this.begun < TURN && this.running < MAX_RUNNING && this.queued <= HIGH_WATER) {
       const line = this.lines.shift();
       if (line === undefined) break;
+      this.begun += 1;
       if (line.trim() !== '') void this.answer(line);
     }
+    if (this.begun >= TURN)
+      this.nextTurn ??= setImmediate(() => {
+        this.nextTurn = undefined;
+        this.begun = 0;
+        this.runLines();
+      });
     const idle = this.running + this.lines.length + this.queued === 0;
     if (idle && (this.finished || this.ending)) this.socket.end();
     const full = this.lines.length > 0 || this.queued > HIGH_WATER;
