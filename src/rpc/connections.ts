@@ -2,7 +2,8 @@
 import http2 from 'node:http2';
 import type { Socket } from 'node:net';
 import type { PeerCertificate, TLSSocket } from 'node:tls';
-import { explainTlsError, isAboutPeer } from '../tls/explain.ts';
+import { explainTlsError } from '../tls/explain.ts';
+import { factsOfPeer } from '../tls/facts.ts';
 import type { Refusals } from './refusals.ts';
 
 const { NGHTTP2_CANCEL } = http2.constants;
@@ -38,7 +39,8 @@ export class Connections {
     this.refusals = refusals;
     server.on('connection', (socket: Socket) => this.admit(socket));
     server.on('session', (session) => this.keep(session));
-    server.on('tlsClientError', (error: Error, socket: TLSSocket) => this.failed(error, socket));
+    // First of all listeners: Bun's own closes the socket, and with it goes the certificate.
+    server.prependListener('tlsClientError', (error: Error, socket: TLSSocket) => this.failed(error, socket));
     server.on('unknownProtocol', (socket: TLSSocket) => {
       const address = addressOf(socket);
       const subject = subjectOf(socket.getPeerCertificate());
@@ -68,12 +70,12 @@ export class Connections {
     socket.on('error', () => {}); // told by tlsClientError or by the session
   }
 
-  /** Says why a handshake failed. Bun does not show a certificate that was not accepted. */
+  /** Says why a handshake failed, and whose it was if a certificate came at all. */
   private failed(error: Error, socket: TLSSocket): void {
     const address = addressOf(socket);
     this.refusals.report({
       address,
-      subject: isAboutPeer(error) ? 'not known: the certificate was not accepted' : undefined,
+      subject: factsOfPeer(socket)?.subject,
       reason: explainTlsError(error, { address }).message,
     });
     socket.destroy();
