@@ -66,23 +66,32 @@ function refuseUnknown(name: string, rawArgs: string[], definitions: ArgsDef): v
       else options[alias] = { type };
     }
   }
-  let surplus: string | undefined;
+  const parsed = parseOrRefuse(name, rawArgs, options);
+  const surplus = parsed.positionals[positionals];
+  if (surplus !== undefined) throw usageError(name, `unexpected argument '${surplus}'`);
+  const given = new Set<string>();
+  for (const token of parsed.tokens) {
+    if (token.kind !== 'option' || token.value === undefined) continue;
+    // citty keeps the last one only.
+    if (given.has(token.name))
+      throw usageError(name, `--${token.name} is given twice; separate several values by commas`);
+    given.add(token.name);
+  }
+}
+
+function parseOrRefuse(name: string, args: string[], options: ParseArgsOptionsConfig) {
   try {
-    const parsed = parseStrictly({
-      args: rawArgs,
+    return parseStrictly({
+      args,
       options,
       allowPositionals: true,
       allowNegative: true,
       strict: true,
+      tokens: true,
     });
-    surplus = parsed.positionals[positionals];
   } catch (error) {
-    throw usageError(
-      name,
-      error instanceof Error ? (error.message.split(/\. |\n/)[0] ?? '') : messageOf(error),
-    );
+    throw usageError(name, messageOf(error).split(/\. |\n/)[0] ?? '');
   }
-  if (surplus !== undefined) throw usageError(name, `unexpected argument '${surplus}'`);
 }
 
 function usageError(name: string, message: string): SteepError {

@@ -88,6 +88,9 @@ describe('the executable', () => {
     using sandbox = new Sandbox();
     expect(await sandbox.run(['frobnicate'])).toMatchObject({ code: 2, stdout: '' });
     expect(await sandbox.run(['version', '--frobnicate'])).toMatchObject({ code: 2, stdout: '' });
+    const twice = await sandbox.run(['audit', '--actor', 'a', '--actor', 'b']);
+    expect(twice).toMatchObject({ code: 2, stdout: '' });
+    expect(twice.stderr).toContain('--actor is given twice; separate several values by commas');
     expect(await sandbox.run([])).toMatchObject({ code: 2, stdout: '' });
     expect(await sandbox.run(['--help'])).toMatchObject({ code: 0, stderr: '' });
     expect(await sandbox.run(['run', '--help'])).toMatchObject({ code: 0, stderr: '' });
