@@ -4,7 +4,9 @@
  * A missing id belongs to a transaction that is still open, or to one that was rolled back (or to a row that was
  * pruned). So missing ids below the highest one read are kept as gaps, and read again, until every transaction
  * has ended that was open when the gap was seen. An id may be taken a moment before its transaction shows up
- * among the open ones: a gap is therefore judged at the second look, a second or more after the first.
+ * among the open ones: a gap is therefore judged at the second look, a second or more after the first. That look
+ * takes a transaction id itself, which is above those of all that are open: a snapshot only knows of ids up to the
+ * youngest transaction that has ended.
  */
 import { type AuditEntry, entryColumns } from './audit-log.ts';
 import type { Database } from './database.ts';
@@ -60,11 +62,13 @@ export class AuditFeed {
     if (this.highest === undefined) throw new Error('the feed has not begun');
     const firsts = [...this.gaps.map((gap) => gap.first), this.highest + 1n].map(String);
     const lasts = [...this.gaps.map((gap) => gap.last), 9_223_372_036_854_775_807n].map(String);
+    const lookedAt = this.now();
+    const judging = this.gaps.some((gap) => isDue(gap, lookedAt));
     const rows = await database.query(
-      (sql) => sql<(AuditEntry & { oldest: string; newest: string; top: string })[]>`
-        SELECT s.oldest, s.newest, s.top, ${entryColumns(sql)}
+      (sql) => sql<(AuditEntry & { oldest: string; own: string | null; top: string })[]>`
+        SELECT s.oldest, s.own, s.top, ${entryColumns(sql)}
           FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS oldest,
-                       pg_snapshot_xmax(pg_current_snapshot())::text AS newest,
+                       CASE WHEN ${judging}::boolean THEN pg_current_xact_id()::text END AS own,
                        (SELECT coalesce(max(id), 0)::text FROM steep_repl.audit_log) AS top) s
           LEFT JOIN LATERAL (
                  SELECT a.* FROM unnest(string_to_array(${firsts.join(',')}, ',')::bigint[],
@@ -78,11 +82,13 @@ export class AuditFeed {
     if (!snapshot) return [];
     const entries = rows
       .filter((row) => row.id !== null)
-      .map(({ oldest: _oldest, newest: _newest, top: _top, ...entry }) => entry);
+      .map(({ oldest: _oldest, own: _own, top: _top, ...entry }) => entry);
     const ids = entries.map(({ id }) => BigInt(id));
     const above = ids.filter((id) => id > (this.highest ?? 0n));
     for (const id of ids) if (id <= this.highest) this.fill(id);
-    this.settleGaps(BigInt(snapshot.oldest), BigInt(snapshot.newest), entries.length < BATCH);
+    if (entries.length < BATCH) this.dropEmptyGaps(BigInt(snapshot.oldest));
+    if (snapshot.own !== null)
+      for (const gap of this.gaps) if (isDue(gap, lookedAt)) gap.horizon = BigInt(snapshot.own);
     this.noteGaps(this.highest, above);
     this.highest = above.at(-1) ?? this.highest;
     this.stepBack(BigInt(snapshot.top));
@@ -115,12 +121,12 @@ export class AuditFeed {
     });
   }
 
-  /** `whole`: this look read everything there was, so that a gap whose transactions had ended stays empty. */
-  private settleGaps(oldest: bigint, newest: bigint, whole: boolean): void {
-    if (!whole) return;
-    const now = this.now();
+  /** Of a look that read everything there was: a gap whose transactions have all ended stays empty. */
+  private dropEmptyGaps(oldest: bigint): void {
     this.gaps = this.gaps.filter((gap) => gap.horizon === undefined || gap.horizon > oldest);
-    for (const gap of this.gaps)
-      if (gap.horizon === undefined && now - gap.seenAt >= SECOND_LOOK_MS) gap.horizon = newest;
   }
+}
+
+function isDue(gap: Gap, at: number): boolean {
+  return gap.horizon === undefined && at - gap.seenAt >= SECOND_LOOK_MS;
 }

@@ -113,6 +113,22 @@ describe('the feed', () => {
     expect(entries).toEqual([String(Number(later!.id) - 1)]);
   });
 
+  test('gives a late row also when no transaction ended that began after its own', async () => {
+    const [late, early] = await open(2);
+    const feed = await begunFeed();
+    // The server counts as known only what lies below the youngest transaction that ended: this one does not.
+    await early!.unsafe('BEGIN; SELECT pg_current_xact_id()');
+    await late!.unsafe(`BEGIN; ${INSERT}`);
+    await early!.unsafe(`${INSERT}; COMMIT`);
+    expect(await feed.next(database)).toHaveLength(1);
+    for (let look = 0; look < 5; look += 1) {
+      now += 1001;
+      expect(await feed.next(database)).toEqual([]);
+    }
+    await late!.unsafe('COMMIT');
+    expect(await drain(feed)).toHaveLength(1);
+  });
+
   test('gives a row whose transaction was open when the feed began', async () => {
     const [late] = await open(1);
     await late!.unsafe(`BEGIN; ${INSERT}`);
