@@ -93,7 +93,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
         });
   if (postgresql) stack.use(postgresql); // it runs from now on, also if a door cannot be opened
 
-  const reload = (): ReloadOutcome => {
+  const reload = (actingFor: string | null): ReloadOutcome => {
+    const by = actingFor === null ? {} : { acting_for: actingFor };
     try {
       const { config: fresh, applied, pending } = mergeReloaded(config, load().config);
       rpc.reload();
@@ -104,14 +105,17 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       if (applied.includes('log.level')) log.setLevel(config.log.level);
       own.info('configuration reloaded', { changed: applied });
       if (pending.length > 0) own.warn('these changes take effect at the next start', { keys: pending });
-      postgresql?.audit('daemon.reloaded', { new_value: { changed: applied, at_next_start: pending } });
-      if (applied.length > 0) postgresql?.audit('config.changed', { new_value: { keys: applied } });
+      postgresql?.audit('daemon.reloaded', {
+        ...by,
+        new_value: { changed: applied, at_next_start: pending },
+      });
+      if (applied.length > 0) postgresql?.audit('config.changed', { ...by, new_value: { keys: applied } });
       return { changed: applied, at_next_start: pending };
     } catch (thrown) {
       const error = SteepError.from(thrown);
       reloadError = error.message;
       own.error('configuration not reloaded; the running one stays in force', { error: error.message });
-      postgresql?.audit('daemon.reloaded', { success: false, error_message: error.message });
+      postgresql?.audit('daemon.reloaded', { ...by, success: false, error_message: error.message });
       throw error;
     }
   };
@@ -198,7 +202,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const running = stack.move();
   return {
     failed: fatal.promise,
-    reload,
+    reload: () => reload(null),
     async stop(reason, error) {
       phase = 'stopping';
       const uptime = Math.round((Date.now() - startedAt.getTime()) / 1000);

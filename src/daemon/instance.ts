@@ -1,5 +1,5 @@
 /** What makes a daemon the only one of its `state_dir`, and lets others find it: the lock and the PID file. */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { writeFileAtomic } from '../lib/atomic-file.ts';
 import { codeOf, messageOf, SteepError } from '../lib/errors.ts';
@@ -103,7 +103,8 @@ function tryPidFile(folder: string, nodeId: string): string | undefined {
   const other = pidIn(file);
   if (other !== undefined && other !== process.pid && isAlive(other)) return undefined;
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o755 });
+    // Sockets lie there too, for those whom ipc.group lets in: they must be able to pass, whatever the umask.
+    if (mkdirSync(folder, { recursive: true }) !== undefined) chmodSync(folder, 0o755);
     writeFileAtomic(file, `${process.pid}\n`, 0o644);
     return file;
   } catch {

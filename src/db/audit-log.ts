@@ -23,6 +23,8 @@ export interface DaemonEvent {
   success?: boolean;
   error_message?: string;
   client_ip?: string;
+  /** In whose name: the OS user of an IPC client. */
+  acting_for?: string;
 }
 
 export interface OwedEvent extends DaemonEvent {
@@ -32,9 +34,13 @@ export interface OwedEvent extends DaemonEvent {
   occurred_at: string;
 }
 
-/** Writes events that are not yet there, in one transaction. Throws what Database.query throws. */
+/** Writes events that are not yet there, those of one person in one transaction. Throws what Database.query throws. */
 export async function recordEvents(database: Database, events: OwedEvent[]): Promise<void> {
-  await database.query((sql) => sql`SELECT steep_repl.record_events(${JSON.stringify(events)}::text::jsonb)`);
+  const byPerson = Map.groupBy(events, (event) => event.acting_for ?? null);
+  for (const [person, own] of byPerson)
+    await database.query(
+      (sql) => sql`SELECT steep_repl.record_events(${JSON.stringify(own)}::text::jsonb, ${person}::text)`,
+    );
 }
 
 /** Deletes one batch of rows older than `retention` milliseconds; how many they were. */

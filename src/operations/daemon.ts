@@ -4,5 +4,5 @@ import { operation } from './operation.ts';
 export const daemonReload = operation({
   params: z.object({}),
   changes: true,
-  run: (_params, { subject }) => subject.reload(),
+  run: (_params, { subject, caller }) => subject.reload(caller.name),
 });

@@ -69,7 +69,7 @@ export interface Subject {
   /** Writes into the audit trail that somebody's registration was refused. */
   auditRefusal(name: string, address: string, reason: string): void;
   /** Puts the configuration file in force again. Throws CONFIG_INVALID, and then nothing has changed. */
-  reload(): ReloadOutcome;
+  reload(actingFor: string | null): ReloadOutcome;
   /** Calls back for each new entry of the audit trail, once; ends with the returned function. */
   onAuditEntry(listener: (entry: AuditEntry) => void): () => void;
 }
