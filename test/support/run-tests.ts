@@ -21,11 +21,14 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => pr
 const jobs = places.flatMap((place) => (place === 'integration' ? foldersOf('integration') : [place]));
 const workers = Math.min(jobs.length, Math.max(1, Math.min(2, availableParallelism())));
 const total = { passed: 0, failed: 0 };
+const failures: string[] = [];
 await Promise.all(Array.from({ length: workers }, work));
 
 const left = [...leftProcesses(), ...leftFiles()];
-for (const what of left) console.log(`left behind: ${what}`);
 if (left.length > 0) total.failed += 1;
+// Once more at the end, where somebody who sees little of a long log looks first.
+for (const failure of [...failures, ...left.map((what) => `left behind: ${what}`)])
+  console.log(`FAILED ${failure}`);
 console.log(`${total.passed} passed, ${total.failed} failed`);
 process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;
 
@@ -61,8 +64,23 @@ async function run(place: string): Promise<void> {
   console.log(`${out}${err}-- ${place}: exit ${status} after ${seconds} s`);
   const passed = Number(/^\s*(\d+) pass$/m.exec(err)?.[1] ?? 0);
   const failed = Number(/^\s*(\d+) fail$/m.exec(err)?.[1] ?? 0);
+  failures.push(...failuresIn(place, err));
+  if (status !== 0 && failed === 0) failures.push(`${place}: exit ${status}`);
   total.passed += passed;
   total.failed += status !== 0 && failed === 0 ? 1 : failed;
+}
+
+/** Each failed test with the error that was printed above it. */
+function failuresIn(place: string, output: string): string[] {
+  const lines = output.split('\n');
+  return lines.flatMap((line, index) => {
+    if (!line.startsWith('(fail)')) return [];
+    const before = lines.slice(0, index).findLastIndex((one) => /^\((pass|fail|skip)\)/.test(one));
+    const said = lines
+      .slice(before + 1, index)
+      .filter((one) => /^(error|\w*Error):|^(Expected|Received)/.test(one));
+    return [`${place} ${line} ${said.join(' | ').slice(0, 600)}`];
+  });
 }
 
 /** Processes that still carry the environment of this run. */
