@@ -736,6 +736,17 @@ COMMENT ON FUNCTION steep_repl.set_coordinator(text, bigint, text) IS
   'For the daemon: makes the node the one coordinator, or nobody if node_id is null, and records '
   '{node_id, term} in coordinator_state under cluster.coordinator. Saying it again changes nothing.';
 
+CREATE FUNCTION steep_repl.set_daemon_state(value jsonb) RETURNS void
+  LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+  INSERT INTO steep_repl.coordinator_state AS s (key, value)
+  VALUES ('cluster.daemon', set_daemon_state.value)
+  ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE s.value <> excluded.value
+$$;
+COMMENT ON FUNCTION steep_repl.set_daemon_state(jsonb) IS
+  'For the daemon: records in coordinator_state under cluster.daemon which copy of its node it is and how often it '
+  'has written its state, so that a restored state directory is known for one.';
+
 CREATE FUNCTION steep_repl.record_events(events jsonb, acting_for text DEFAULT NULL) RETURNS integer
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
 AS $$
@@ -887,6 +898,7 @@ BEGIN
        steep_repl.set_node_status(text, text, text),
        steep_repl.remove_node(text, text),
        steep_repl.set_coordinator(text, bigint, text),
+       steep_repl.set_daemon_state(jsonb),
        steep_repl.record_events(jsonb, text),
        steep_repl.prune_audit_log(interval, integer)
      TO %I',

@@ -1,9 +1,10 @@
 /**
- * This node's part in a cluster: its identity, the registry, and how the peers are. Pure: what must survive goes
- * through `store` before anything is answered that depends on it, time comes from `now`.
+ * This node's part in a cluster: its identity, what it knows of the others, and how they are. Pure: what must
+ * survive goes through `state` before anything is answered that depends on it, time comes from `now`.
  *
  * A cluster has an id. A node founds one, or joins that of a peer; joining gives up a cluster of its own in which
- * it was alone. Nobody leaves a cluster of several for another one.
+ * it was alone. Nobody leaves a cluster of several for another one. Who belongs, the list says, which only the
+ * coordinator changes (election.ts); this file asks for a change, and takes over what came of it.
  */
 import { SteepError } from '../lib/errors.ts';
 import {
@@ -14,22 +15,16 @@ import {
   statusOf,
   type Thresholds,
 } from './detector.ts';
-import { belongs, type Member, type NodeFacts, sameFacts } from './member.ts';
+import { belonging, type Change, compare, find, foundersList, type Listed, type MemberList } from './list.ts';
+import { type Member, type NodeFacts, sameFacts } from './member.ts';
 import { Registry } from './registry.ts';
-
-/** What survives in state_dir. */
-export interface ClusterState {
-  instance_id: string;
-  /** Null: belongs to no cluster yet. */
-  cluster_id: string | null;
-  members: Member[];
-}
+import type { Durable } from './state.ts';
 
 export interface ClusterOptions {
   self: NodeFacts;
-  state: ClusterState;
-  /** Durable when it returns; throws system errors, and then nothing has changed for anybody. */
-  store: (state: ClusterState) => void;
+  /** Whether this node is to vote: told when it joins, and fixed then. */
+  votes: boolean;
+  state: Durable;
   /** Milliseconds that never go back. */
   now: () => number;
   thresholds: () => Thresholds;
@@ -39,7 +34,9 @@ export interface ClusterOptions {
 
 export interface Peer {
   member: Member;
-  status: PeerStatus;
+  /** What is seen of it, whatever an operator said. */
+  seen: PeerStatus;
+  status: PeerStatus | 'offline';
   /** Milliseconds; undefined before the first answer. */
   roundTrip: number | undefined;
   /** Milliseconds since the last answer. */
@@ -48,154 +45,239 @@ export interface Peer {
   failure: string | undefined;
 }
 
+/** A node that asks to be known. */
+export interface Registration {
+  member: Member;
+  /** Empty: it belongs to none yet. */
+  clusterId: string;
+  votes: boolean;
+}
+
+/** What a node is told that was let in. */
+export interface Joined {
+  clusterId: string;
+  term: number;
+  list: MemberList;
+  members: readonly Member[];
+}
+
 export class Cluster {
   readonly registry: Registry;
-  readonly instanceId: string;
   private readonly options: ClusterOptions;
   private readonly signs = new Map<string, PeerSigns>();
-  private clusterId: string | null;
+  /** Whether a peer refused this node because it was removed: the own list cannot say so. */
+  private shutOut = false;
+  /** Whether this node is just asking another one to let it in. */
+  private joining = false;
 
   constructor(options: ClusterOptions) {
     this.options = options;
-    this.instanceId = options.state.instance_id;
-    this.clusterId = options.state.cluster_id;
-    this.registry = new Registry({ ...options.self, instance_id: this.instanceId }, options.state.members);
+    const { instance_id, members } = options.state.current;
+    this.registry = new Registry({ ...options.self, instance_id }, members);
   }
 
   /** Null: belongs to none yet. */
   get id(): string | null {
-    return this.clusterId;
+    return this.options.state.current.cluster_id;
+  }
+
+  get instanceId(): string {
+    return this.options.state.current.instance_id;
+  }
+
+  get list(): MemberList {
+    return this.options.state.current.list;
   }
 
   get self(): Member {
     return this.registry.self;
   }
 
+  get votes(): boolean {
+    return this.options.votes;
+  }
+
+  listed(id: string): Listed | undefined {
+    return find(this.list, id);
+  }
+
+  /** Those who belong and of whom something is known, this node included; by id. */
+  members(): Member[] {
+    const ids = new Set(belonging(this.list).map(({ node_id }) => node_id));
+    return this.registry
+      .all()
+      .filter(({ node_id }) => ids.has(node_id) || node_id === this.self.node_id)
+      .sort((a, b) => (a.node_id < b.node_id ? -1 : 1));
+  }
+
   /** Whether this node is alone in its cluster, or in none. */
   get alone(): boolean {
-    return this.registry.members().every(({ node_id }) => node_id === this.self.node_id);
+    return belonging(this.list).every(({ node_id }) => node_id === this.self.node_id);
   }
 
   /** Whether this node learned that it was removed. */
   get removed(): boolean {
-    return !belongs(this.self);
+    return this.shutOut || this.listed(this.self.node_id)?.state === 'removed';
   }
 
   /** Stores what a start changed: new facts of this node. */
   save(): void {
-    this.options.store({
-      instance_id: this.instanceId,
-      cluster_id: this.clusterId,
-      members: this.registry.all(),
-    });
+    this.options.state.update({ members: this.registry.all() });
   }
 
+  /** Throws what the disk throws. */
   found(clusterId: string): void {
-    if (this.clusterId === null) this.commit(() => (this.clusterId = clusterId));
+    if (this.id !== null) return;
+    const { node_id, role } = this.self;
+    const list = foundersList({ node_id, role, instance_id: this.instanceId });
+    this.options.state.update({ cluster_id: clusterId, term: 0, vote: null, list });
+  }
+
+  /** This node's memory of votes is lost or old: it is another copy from now on, which waits for `nodes readmit`. */
+  disown(instanceId: string): void {
+    this.registry.reissue(instanceId);
+    this.options.state.update({ instance_id: instanceId, members: this.registry.all() });
   }
 
   peers(): Peer[] {
     const now = this.options.now();
-    return this.registry
-      .members()
+    return this.members()
       .filter(({ node_id }) => node_id !== this.self.node_id)
       .map((member) => {
         const signs = this.signsOf(member.node_id);
-        const silence = now - (signs.lastAnswer ?? signs.watchedSince);
+        const seen = statusOf(signs, now, this.options.thresholds());
         return {
           member,
-          status: statusOf(signs, now, this.options.thresholds()),
+          seen,
+          status: this.listed(member.node_id)?.state === 'offline' ? 'offline' : seen,
           roundTrip: signs.roundTrip,
-          silence,
+          silence: now - (signs.lastAnswer ?? signs.watchedSince),
           failure: signs.failure,
         };
       });
   }
 
   /**
-   * A node asks to be known. Throws PERMISSION_DENIED for a removed or unwanted one, CONFLICT for another cluster's
-   * or a second living copy, NOT_CONNECTED while this node belongs to no cluster itself. The row as it stands now.
+   * A node asks to be known: the change of the list that this takes, undefined for none. Throws PERMISSION_DENIED
+   * for a removed or unwanted one, CONFLICT for another cluster's or a second living copy, NOT_CONNECTED while this
+   * node belongs to no cluster itself, or is about to join another one.
    */
-  register(incoming: Omit<Member, 'membership'>, clusterId: string): Member {
-    const { node_id: id, instance_id: instance } = incoming;
+  admission({ member, clusterId, votes }: Registration): Change | undefined {
+    const { node_id: id, instance_id, role } = member;
     const { allow } = this.options;
     this.refuseRemoved(id);
     if (allow !== undefined && !allow.includes(id))
       throw new SteepError('PERMISSION_DENIED', `${id} is not among the nodes that cluster.allow names`);
-    if (this.clusterId === null)
+    // Of two that join each other at one moment, one must wait for the other.
+    if (this.id === null || (this.joining && this.alone && this.self.node_id > id))
       throw new SteepError('NOT_CONNECTED', `${this.self.node_id} belongs to no cluster yet`, {
         hint: 'join a node that founded one',
       });
-    if (clusterId !== '' && clusterId !== this.clusterId)
+    if (clusterId !== '' && clusterId !== this.id)
       throw new SteepError(
         'CONFLICT',
-        `${id} belongs to cluster ${clusterId}, ${this.self.node_id} to ${this.clusterId}`,
+        `${id} belongs to cluster ${clusterId}, ${this.self.node_id} to ${this.id}`,
         {
           hint: 'remove it from its cluster first, or give it an empty state_dir',
         },
       );
-    const known = this.registry.find(id);
-    if (known && known.instance_id !== instance && known.instance_id !== '' && this.heard(id))
+    this.refuseSecondCopy(id, instance_id);
+    const listed = this.listed(id);
+    if (listed?.instance_id === instance_id) return undefined;
+    return { kind: 'admit', node_id: id, instance_id, role, votes };
+  }
+
+  /** Throws CONFLICT while another copy of the node lives, as far as this one can tell. */
+  refuseSecondCopy(id: string, instanceId: string): void {
+    const known = this.listed(id)?.instance_id ?? '';
+    if (known !== '' && known !== instanceId && this.heard(id))
       throw new SteepError('CONFLICT', `another living node has the id ${id}`, {
         hint: 'each node needs a node_id of its own; was a state_dir or a machine cloned?',
       });
-    const row = { ...incoming, membership: known?.membership ?? 0 };
-    // A new copy begins to count anew, and a peer that counts nothing always tells its newest facts.
-    const uncounted = known && (known.instance_id !== instance || incoming.revision === 0);
-    if (uncounted && !(known.instance_id === instance && sameFacts(known, row)))
-      row.revision = Math.max(row.revision, known.revision + 1);
-    this.commit(() => this.registry.merge(row));
-    return this.registry.find(id) ?? row;
   }
 
-  /**
-   * Takes over the cluster of a peer that accepted us: its id and its rows, in one step. Throws CONFLICT if somebody
-   * joined our own cluster meanwhile.
-   */
-  adopt(clusterId: string, members: readonly Member[]): void {
-    if (this.clusterId !== clusterId && !this.alone)
+  /** Keeps the facts of a node that was let in; its row as it stands now. */
+  register(incoming: Member): Member {
+    const known = this.registry.find(incoming.node_id);
+    const row = { ...incoming };
+    // A new copy begins to count anew, and a peer that counts nothing always tells its newest facts.
+    const uncounted = known && (known.instance_id !== incoming.instance_id || incoming.revision === 0);
+    if (uncounted && !(known.instance_id === incoming.instance_id && sameFacts(known, row)))
+      row.revision = Math.max(row.revision, known.revision + 1);
+    this.learn([row]);
+    return this.registry.find(incoming.node_id) ?? row;
+  }
+
+  /** Throws CONFLICT if this node is not alone any more in the cluster that it would give up. */
+  requireAlone(clusterId: string): void {
+    if (this.id !== clusterId && !this.alone)
       throw new SteepError(
         'CONFLICT',
-        `${this.self.node_id} belongs to cluster ${this.clusterId ?? ''}, in which it is not alone`,
+        `${this.self.node_id} belongs to cluster ${this.id ?? ''}, in which it is not alone`,
       );
-    this.commit(() => {
-      if (this.clusterId !== clusterId) this.registry.startOver();
-      this.clusterId = clusterId;
-      for (const member of members) this.registry.merge(member);
-    });
   }
 
-  /** Takes rows that a peer passed on. */
+  /** Runs what asks another node to let this one in; nobody is let in here meanwhile. */
+  async whileJoining<T>(ask: () => Promise<T>): Promise<T> {
+    this.joining = true;
+    try {
+      return await ask();
+    } finally {
+      this.joining = false;
+    }
+  }
+
+  /** Takes over the cluster of a peer that let us in: its id, list, term and rows, in one step. Throws CONFLICT. */
+  adopt({ clusterId, term, list, members }: Joined): void {
+    this.requireAlone(clusterId);
+    if (this.id === clusterId) {
+      if (compare(list, this.list) > 0) this.options.state.update({ list });
+      this.learn(members);
+      return;
+    }
+    const rows = this.registry.all();
+    this.registry.startOver();
+    for (const member of members) this.registry.merge(member);
+    try {
+      this.options.state.update({
+        cluster_id: clusterId,
+        term,
+        vote: null,
+        list,
+        members: this.registry.all(),
+      });
+    } catch (error) {
+      this.registry.restore(rows);
+      throw error;
+    }
+    this.shutOut = false;
+  }
+
+  /** Takes rows that a peer passed on; what cannot be stored was not taken. */
   learn(members: readonly Member[]): void {
-    this.commit(() => {
-      for (const member of members) this.registry.merge(member);
-    });
+    const { version } = this.registry;
+    const rows = this.registry.all();
+    for (const member of members) this.registry.merge(member);
+    if (this.registry.version === version) return;
+    try {
+      this.options.state.update({ members: this.registry.all() });
+    } catch (error) {
+      this.registry.restore(rows);
+      throw error;
+    }
+  }
+
+  /** A peer that knows said whether this node was removed. */
+  noteShutOut(shutOut: boolean): void {
+    this.shutOut = shutOut;
   }
 
   /** Throws PERMISSION_DENIED if the node was removed. */
   refuseRemoved(id: string): void {
-    const known = this.registry.find(id);
-    if (known && !belongs(known))
+    if (this.listed(id)?.state === 'removed')
       throw new SteepError('PERMISSION_DENIED', `${id} was removed from the cluster`, {
         hint: `steep-repl nodes readmit ${id}`,
       });
-  }
-
-  /** Throws NODE_NOT_FOUND. */
-  remove(id: string): Member {
-    return this.turn(() => this.registry.remove(id), `there is no node '${id}'`);
-  }
-
-  /** Throws NODE_NOT_FOUND when it was not removed. */
-  readmit(id: string): Member {
-    return this.turn(() => this.registry.readmit(id), `node '${id}' was not removed`);
-  }
-
-  private turn(change: () => Member | undefined, missing: string): Member {
-    let turned: Member | undefined;
-    this.commit(() => (turned = change()));
-    if (!turned) throw new SteepError('NODE_NOT_FOUND', missing, { hint: 'steep-repl nodes list' });
-    return turned;
   }
 
   /** Milliseconds since a node answered, 0 for this one; undefined if it never did in this run. */
@@ -221,6 +303,12 @@ export class Cluster {
     this.signs.set(id, { ...this.signsOf(id), lastHeartbeat, postgresqlConnected });
   }
 
+  /** The list is another one: the silence of a node that was removed says nothing when it comes back. */
+  forgetStrangers(): void {
+    const members = new Set(this.members().map(({ node_id }) => node_id));
+    for (const id of this.signs.keys()) if (!members.has(id)) this.signs.delete(id);
+  }
+
   /** Whether a node is known to live: it answered or spoke a moment ago, or is this one. */
   private heard(id: string): boolean {
     if (id === this.self.node_id) return true;
@@ -233,22 +321,5 @@ export class Cluster {
     const known = this.signs.get(id) ?? newSigns(this.options.now());
     this.signs.set(id, known);
     return known;
-  }
-
-  /** Changes, and stores if anything is different now; what cannot be stored has not happened. */
-  private commit(change: () => unknown): void {
-    const before = { version: this.registry.version, rows: this.registry.all(), clusterId: this.clusterId };
-    change();
-    if (this.registry.version === before.version && this.clusterId === before.clusterId) return;
-    try {
-      this.save();
-    } catch (error) {
-      this.registry.restore(before.rows);
-      this.clusterId = before.clusterId;
-      throw error;
-    }
-    // The silence of a node that was removed says nothing when it comes back.
-    const members = new Set(this.registry.members().map(({ node_id }) => node_id));
-    for (const id of this.signs.keys()) if (!members.has(id)) this.signs.delete(id);
   }
 }

@@ -237,10 +237,7 @@ export class Election {
   private mayStand(): boolean {
     const listed = find(this.state.list, this.options.id);
     return (
-      this.mayVote &&
-      listed?.role === 'node' &&
-      listed.state === 'member' &&
-      this.options.standing().healthy
+      this.mayVote && listed?.role === 'node' && listed.state === 'member' && this.options.standing().healthy
     );
   }
 
@@ -407,10 +404,9 @@ export class Election {
     const theirs = request.kind === 'vote' ? request.list : request.version;
     if (compare(theirs, this.state.list) > 0) return undefined;
     const listed = find(this.state.list, from);
-    if (listed?.state === 'removed') return `${from} was removed`;
-    if (listed && listed.instance_id !== '' && !this.rules.speaksFor(listed, request.instance_id))
-      return `another copy of ${from}`;
-    return undefined;
+    if (!listed || listed.state === 'removed') return `${from} does not belong`;
+    if (!this.rules.speaksFor(listed, request.instance_id)) return `another copy of ${from}`;
+    return listed.vote === 'yes' ? undefined : `${from} does not vote`;
   }
 
   private vote(from: string, request: Request & { kind: 'vote' }): Answer {

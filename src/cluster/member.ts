@@ -11,22 +11,16 @@ export interface NodeFacts {
   /** Where peers dial it; null when it does not answer RPC. */
   grpc_host: string | null;
   grpc_port: number | null;
-  /** Empty: a peer that speaks only the Coordinator service; it neither votes nor stands. */
+  /** Empty: a peer that speaks only the Coordinator service. */
   role: 'node' | 'witness' | '';
 }
 
-/** A node as the registry keeps it. */
+/** A node as the registry keeps it. Whether it belongs, the list says (list.ts). */
 export interface Member extends NodeFacts {
   /** Made with its state_dir: tells two living copies of one node apart. Empty if it has none. */
   instance_id: string;
   /** Of its facts: the higher one wins everywhere. */
   revision: number;
-  /** Counts its comings and goings: even, it belongs; odd, it was removed. The higher one wins, before any revision. */
-  membership: number;
-}
-
-export function belongs({ membership }: Member): boolean {
-  return membership % 2 === 0;
 }
 
 export function rpcAddress({ grpc_host: host, grpc_port: port }: NodeFacts): HostPort | undefined {

@@ -1,13 +1,12 @@
 /**
- * Who belongs to the cluster, as this node knows it: a table that all nodes bring to the same state by telling
- * each other rows, in whatever order and however often.
+ * What nodes say of themselves: a table that all nodes bring to the same state by telling each other rows, in
+ * whatever order and however often. Who belongs is not decided here (list.ts).
  *
- * A row is decided by its membership first, so that a removed node cannot come back by announcing newer facts,
- * and by the revision of its facts second. A node is the author of its own facts: where it meets its own row with
- * a higher revision, it goes above that. Two nodes may have given one revision to different facts of a peer that
- * counts none: which of them wins does not matter, but it must be the same one everywhere.
+ * A row is decided by the revision of its facts. A node is the author of its own facts: where it meets its own row
+ * with a higher revision, it goes above that. Two nodes may have given one revision to different facts of a peer
+ * that counts none: which of them wins does not matter, but it must be the same one everywhere.
  */
-import { belongs, type Member, type NodeFacts, sameFacts } from './member.ts';
+import { type Member, type NodeFacts, sameFacts } from './member.ts';
 
 export class Registry {
   private readonly selfId: string;
@@ -20,7 +19,7 @@ export class Registry {
     const before = this.rows.get(self.node_id)?.member;
     const revision =
       before === undefined ? 1 : sameFacts(before, self) ? before.revision : before.revision + 1;
-    this.set({ ...self, revision, membership: before?.membership ?? 0 });
+    this.set({ ...self, revision });
   }
 
   /** This node's own row. */
@@ -30,16 +29,9 @@ export class Registry {
     return row.member;
   }
 
-  /** Every row, removed nodes too: what must be stored and passed on. */
+  /** Every row: what must be stored and passed on. */
   all(): Member[] {
     return [...this.rows.values()].map(({ member }) => member);
-  }
-
-  /** Those who belong, by id. */
-  members(): Member[] {
-    return this.all()
-      .filter(belongs)
-      .sort((a, b) => (a.node_id < b.node_id ? -1 : 1));
   }
 
   find(nodeId: string): Member | undefined {
@@ -61,45 +53,28 @@ export class Registry {
     const known = this.rows.get(incoming.node_id)?.member;
     if (!known) return this.set(incoming);
     if (incoming.node_id === this.selfId) return this.mergeSelf(known, incoming);
-    if (incoming.membership !== known.membership)
-      return incoming.membership > known.membership ? this.set(incoming) : false;
     if (incoming.revision !== known.revision)
       return incoming.revision > known.revision ? this.set(incoming) : false;
     return keyOf(incoming) > keyOf(known) ? this.set(incoming) : false;
   }
 
   private mergeSelf(self: Member, incoming: Member): boolean {
-    const membership = Math.max(self.membership, incoming.membership);
     const outdated =
       incoming.revision > self.revision ||
       (incoming.revision === self.revision && !sameFacts(incoming, self));
-    const revision = outdated ? incoming.revision + 1 : self.revision;
-    return membership !== self.membership || outdated ? this.set({ ...self, membership, revision }) : false;
+    return outdated ? this.set({ ...self, revision: incoming.revision + 1 }) : false;
   }
 
-  /** Removes a node for good; undefined when it does not belong. */
-  remove(nodeId: string): Member | undefined {
-    return this.turn(nodeId, true);
-  }
-
-  /** Lets a removed node come back; undefined when it was not removed. */
-  readmit(nodeId: string): Member | undefined {
-    return this.turn(nodeId, false);
-  }
-
-  private turn(nodeId: string, belonged: boolean): Member | undefined {
-    const member = this.find(nodeId);
-    if (!member || belongs(member) !== belonged) return undefined;
-    const turned = { ...member, membership: member.membership + 1 };
-    this.set(turned);
-    return turned;
+  /** This node is another copy of itself from now on. */
+  reissue(instance_id: string): void {
+    this.set({ ...this.self, instance_id, revision: this.self.revision + 1 });
   }
 
   /** Forgets everybody else: a node that joins another cluster takes over that one's rows. */
   startOver(): void {
     const { self } = this;
     this.rows.clear();
-    this.set({ ...self, membership: 0 });
+    this.set(self);
   }
 
   /** Puts rows back as they were. */

@@ -169,7 +169,8 @@ export class Reign {
       throw new SteepError('CONFLICT', `${id} cannot take over: ${why}`, { hint: 'steep-repl nodes list' });
     };
     const listed = find(this.list, id);
-    if (!listed || listed.state === 'removed') throw new SteepError('NODE_NOT_FOUND', `there is no node '${id}'`);
+    if (!listed || listed.state === 'removed')
+      throw new SteepError('NODE_NOT_FOUND', `there is no node '${id}'`);
     if (listed.role !== 'node') refuse('it has no PostgreSQL');
     if (listed.state === 'offline') refuse('it is offline');
     if (listed.vote !== 'yes') refuse('it does not vote');
@@ -185,9 +186,13 @@ export class Reign {
   /** No act of this coordinator counts from now on. */
   end(): void {
     this.ended = true;
-    const error = new SteepError('NOT_CONNECTED', 'the coordinator ended before the change was done; maybe it is', {
-      hint: 'steep-repl nodes list, then try again',
-    });
+    const error = new SteepError(
+      'NOT_CONNECTED',
+      'the coordinator ended before the change was done; maybe it is',
+      {
+        hint: 'steep-repl nodes list, then try again',
+      },
+    );
     for (const ticket of [this.pending?.ticket, ...this.tickets.splice(0)]) ticket?.done(error);
     this.pending = undefined;
   }

@@ -1,9 +1,10 @@
-/** `state_dir/cluster.json`: who this node is and to which cluster it belongs. Written before anything depends on it. */
+/** `state_dir/cluster.json`: who this node is, to which cluster it belongs, and how it voted. Written before anything depends on it. */
 import { randomUUID } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
-import type { ClusterState } from '../cluster/cluster.ts';
+import { NO_LIST } from '../cluster/list.ts';
+import type { ClusterState } from '../cluster/state.ts';
 import { writeFileAtomic } from '../lib/atomic-file.ts';
 import { messageOf, SteepError } from '../lib/errors.ts';
 
@@ -18,14 +19,32 @@ const member = z.object({
   role: z.enum(['node', 'witness', '']),
   instance_id: z.string(),
   revision: z.int(),
-  membership: z.int(),
+});
+
+const list = z.object({
+  term: z.int(),
+  number: z.int(),
+  nodes: z.array(
+    z.object({
+      node_id: z.string(),
+      instance_id: z.string(),
+      role: z.enum(['node', 'witness', '']),
+      state: z.enum(['member', 'offline', 'removed']),
+      vote: z.enum(['never', 'soon', 'yes', 'suspended']),
+    }),
+  ),
 });
 
 const state = z.object({
   /** Of this file's form: a newer program may write what this one does not understand. */
   format: z.literal(1),
   instance_id: z.uuid(),
+  serial: z.int(),
   cluster_id: z.uuid().nullable(),
+  term: z.int(),
+  vote: z.object({ node_id: z.string(), instance_id: z.string() }).nullable(),
+  list,
+  longest_promise: z.number(),
   members: z.array(member),
 });
 
@@ -43,7 +62,16 @@ export function clusterStateFile(stateDir: string): ClusterStateFile {
     write,
     read() {
       if (!existsSync(file)) {
-        const fresh: ClusterState = { instance_id: randomUUID(), cluster_id: null, members: [] };
+        const fresh: ClusterState = {
+          instance_id: randomUUID(),
+          serial: 0,
+          cluster_id: null,
+          term: 0,
+          vote: null,
+          list: NO_LIST,
+          longest_promise: 0,
+          members: [],
+        };
         write(fresh);
         return fresh;
       }

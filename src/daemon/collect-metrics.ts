@@ -14,7 +14,7 @@ export function collectMetrics(metrics: Metrics, subject: Subject, owed: () => n
     metrics.startTime.set(startedAt.getTime() / 1000);
     metrics.postgresqlConnected.set(database?.state.kind === 'connected' ? 1 : 0);
     metrics.postgresqlLatency.set(database?.state.kind === 'connected' ? database.state.latencyMs / 1000 : 0);
-    const members = subject.cluster.registry.members();
+    const members = subject.cluster.members();
     for (const status of NODE_STATUSES)
       metrics.nodes.set(
         { status },

@@ -4,23 +4,30 @@
  */
 import { randomUUID } from 'node:crypto';
 import { Cluster } from '../cluster/cluster.ts';
+import { Durable } from '../cluster/state.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import { SteepError } from '../lib/errors.ts';
 import type { RootLogger } from '../lib/log.ts';
 import { Metrics } from '../lib/metrics.ts';
 import type { Phase, ReloadOutcome, Subject } from '../operations/subject.ts';
 import type { Env, Platform } from '../platform/index.ts';
+import { BuiltinCoordination } from './builtin-coordination.ts';
+import { clusterIssues } from './cluster-issues.ts';
 import { clusterStateFile } from './cluster-state.ts';
 import { collectMetrics } from './collect-metrics.ts';
 import { CLOSED, type Door, openHttp, openIpc } from './doors.ts';
 import { lockInstance, prepareStateDir, writePidFile } from './instance.ts';
 import { issuesOf } from './issues.ts';
-import { factsOf, foundsCluster, rulesOf } from './own-facts.ts';
+import { Joining } from './joining.ts';
+import { factsOf, foundsCluster, rankOf, rulesOf } from './own-facts.ts';
+import { OwnState } from './own-state.ts';
 import { Peers } from './peers.ts';
 import { Postgresql } from './postgresql.ts';
 import { mergeReloaded } from './reload.ts';
 import { remoteHealth } from './remote-health.ts';
+import { reportElection } from './report-election.ts';
 import { RpcDoor } from './rpc-door.ts';
+import { watchStatuses } from './status-changes.ts';
 
 export interface DaemonOptions {
   loaded: LoadedConfig;
@@ -40,6 +47,9 @@ export interface Daemon {
   /** Stops everything in reverse order; `reason` is recorded. */
   stop(reason: string, error?: SteepError): Promise<void>;
 }
+
+/** After the longest promise that a start has to wait out: until a coordinator can be expected. */
+const START_MS = 5000;
 
 /**
  * Starts a daemon; resolves when it is ready, whatever the state of PostgreSQL. Throws CONFLICT when another
@@ -64,10 +74,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   stack.use(writePidFile({ nodeId, stateDir, scope: loaded.scope }, platform, env));
 
   const stateFile = clusterStateFile(stateDir);
+  const state = new Durable(stateFile.read(), stateFile.write);
   const cluster = new Cluster({
     self: factsOf(config),
-    state: stateFile.read(),
-    store: stateFile.write,
+    votes: config.election.enabled,
+    state,
     now: () => performance.now(),
     thresholds: () => ({
       degradedAfter: config.heartbeat.degraded_after,
@@ -75,8 +86,19 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     }),
     allow: config.cluster.allow,
   });
-  if (foundsCluster(config)) cluster.found(randomUUID());
   cluster.save();
+  // What joins and what founds begins when it is known whether the state can be believed.
+  const ownState = new OwnState({
+    cluster,
+    state,
+    onChecked(lost) {
+      if (cluster.id === null && lost === undefined && foundsCluster(config)) cluster.found(randomUUID());
+      if (cluster.id === null) joining.keepTrying([...config.cluster.join, ...(lost?.addresses ?? [])]);
+      coordination.election.trust();
+      peers.follow();
+    },
+    log: log.component('cluster'),
+  });
 
   const metrics = new Metrics();
   const details = { version, pid: process.pid, config: loaded.file };
@@ -86,6 +108,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       : new Postgresql({
           config: () => config,
           cluster,
+          ownState,
+          coordinator: () => subject.coordinator(),
           log,
           metrics,
           started: { at: startedAt, details },
@@ -129,17 +153,25 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     cluster,
     doors: () => ({ ipc: doors.ipc?.status ?? CLOSED, http: doors.http?.status ?? CLOSED, grpc: rpc.status }),
     issues: () => [
-      ...issuesOf({ database: postgresql?.database, cluster, pendingKeys, reloadError }),
+      ...issuesOf({ database: postgresql?.database, pendingKeys, reloadError }),
+      ...clusterIssues({
+        cluster,
+        hasCoordinator: coordination.election.coordinator !== undefined,
+        uptime: Date.now() - startedAt.getTime(),
+        startTime: START_MS + state.current.longest_promise,
+        twoNode: config.election.two_node,
+      }),
       ...rpc.issues(),
       ...(doors.ipc?.issues ?? []),
       ...(doors.http?.issues ?? []),
     ],
     knownNodes: () => postgresql?.registry.nodes,
-    statusOf: (id) =>
-      id === nodeId
-        ? 'healthy'
-        : (cluster.peers().find(({ member }) => member.node_id === id)?.status ?? 'unknown'),
-    join: (address) => peers.join(address),
+    statusOf(id) {
+      if (cluster.listed(id)?.state === 'offline') return 'offline';
+      if (id === nodeId) return 'healthy';
+      return cluster.peers().find(({ member }) => member.node_id === id)?.status ?? 'unknown';
+    },
+    join: (address) => joining.join(address),
     remoteHealth: (address) => remoteHealth(address, rpc.material, rulesOf(config)),
     registryChanged() {
       postgresql?.registryChanged();
@@ -152,7 +184,17 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
         success: false,
         error_message: reason,
       }),
-    coordinator: () => ({ node_id: null, term: null, since: null }),
+    coordinator() {
+      const seen = coordination.election.coordinator;
+      return {
+        node_id: seen?.node_id ?? null,
+        term: seen?.term ?? null,
+        since: seen === undefined ? null : new Date(seen.since).toISOString(),
+      };
+    },
+    get coordination() {
+      return coordination;
+    },
     reload,
     onAuditEntry: (listener) => postgresql?.feed.subscribe(listener) ?? (() => {}),
   };
@@ -185,7 +227,37 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       };
     },
     onLearned: () => postgresql?.registryChanged(),
+    onFailure: () => metrics.heartbeatFailures.inc(),
     log: log.component('cluster'),
+  });
+  const joining = new Joining({
+    cluster,
+    peers,
+    config: () => config,
+    beforeAdopting: () => coordination.election.startOver(),
+    onLearned: () => postgresql?.registryChanged(),
+    log: log.component('cluster'),
+  });
+  const coordination = new BuiltinCoordination({
+    cluster,
+    state,
+    config: () => config,
+    standing: () => ({
+      healthy: postgresql?.database.state.kind === 'connected',
+      rank: rankOf(cluster),
+    }),
+    clientOf: (id) => peers.clientOf(id),
+    onEvent: reportElection({
+      log: log.component('election'),
+      metrics,
+      onList() {
+        cluster.noteShutOut(false);
+        cluster.forgetStrangers();
+        peers.follow();
+      },
+      onChange: () => postgresql?.registryChanged(),
+    }),
+    log: log.component('election'),
   });
 
   const doorOptions = { config, scope: loaded.scope, subject, platform, env, metrics, log };
@@ -194,8 +266,20 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   stack.use(rpc);
   await rpc.open();
   stack.use(peers);
-  peers.start();
-  postgresql?.start();
+  stack.use(joining);
+  stack.use(
+    watchStatuses({
+      cluster,
+      pause: () => config.heartbeat.interval / 4,
+      onChange: () => postgresql?.registryChanged(),
+      log: log.component('cluster'),
+    }),
+  );
+  stack.use(coordination);
+  peers.follow();
+  if (postgresql) postgresql.start();
+  else ownState.believe();
+  coordination.start();
   phase = 'running';
   own.info('ready', { version, node_id: nodeId, pid: process.pid, config: loaded.file, state_dir: stateDir });
 
@@ -205,6 +289,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     reload: () => reload(null),
     async stop(reason, error) {
       phase = 'stopping';
+      coordination.resign('it stops'); // first, so that the others need not wait for the lease to run out
       const uptime = Math.round((Date.now() - startedAt.getTime()) / 1000);
       await postgresql?.recordStop(reason, uptime, error);
       await postgresql?.[Symbol.asyncDispose](); // before the doors: it was started after them

@@ -1,4 +1,5 @@
 /** What the configuration says of this node and of its cluster. */
+import type { Cluster } from '../cluster/cluster.ts';
 import type { NodeFacts } from '../cluster/member.ts';
 import type { Config } from '../config/schema.ts';
 import type { IdentityRules } from '../tls/identity.ts';
@@ -23,6 +24,17 @@ export function factsOf(config: Config): NodeFacts {
 export function foundsCluster({ cluster, grpc }: Config): boolean {
   const [first] = cluster.join;
   return first === undefined || first === grpc.advertise;
+}
+
+/** How many of those who may stand are to be preferred to this node: by priority, then by id. */
+export function rankOf(cluster: Cluster): number {
+  const { self } = cluster;
+  return cluster.members().filter(({ node_id, priority, role }) => {
+    const listed = cluster.listed(node_id);
+    const stands = role === 'node' && listed?.state === 'member' && listed.vote === 'yes';
+    const better = priority > self.priority || (priority === self.priority && node_id < self.node_id);
+    return stands && better;
+  }).length;
 }
 
 /** How the certificates of peers name them. */

@@ -9,11 +9,13 @@ import { targetOf } from '../db/target.ts';
 import type { SteepError } from '../lib/errors.ts';
 import type { RootLogger } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
+import type { CoordinatorView } from '../operations/subject.ts';
 import { type AuditTrail, startAuditTrail } from './audit-trail.ts';
 import { EventFeed } from './event-feed.ts';
 import type { Loop } from './loop.ts';
 import { startMirror } from './mirror.ts';
 import { Outbox } from './outbox.ts';
+import type { OwnState } from './own-state.ts';
 import { RegistryView } from './registry-view.ts';
 import { reportDatabase } from './report-database.ts';
 import { startRetention } from './retention.ts';
@@ -22,6 +24,8 @@ import { requireSoleDaemon } from './sole-daemon.ts';
 export interface PostgresqlOptions {
   config: () => Config;
   cluster: Cluster;
+  ownState: OwnState;
+  coordinator: () => CoordinatorView;
   log: RootLogger;
   metrics: Metrics;
   /** What goes into the audit trail as `daemon.started`. */
@@ -66,7 +70,7 @@ export class Postgresql implements AsyncDisposable {
 
   /** Begins to connect, and to do what wants a connection. */
   start(): void {
-    const { config, cluster, log, metrics, onFatal } = this.options;
+    const { config, cluster, ownState, coordinator, log, metrics, onFatal } = this.options;
     const { database, running, registry, feed } = this;
     // A daemon that finds its database held by another never was one: it leaves no trace in the audit trail.
     database.subscribe((state) => {
@@ -80,7 +84,9 @@ export class Postgresql implements AsyncDisposable {
       config().node_id,
     );
     running.use(requireSoleDaemon(database, onFatal));
-    const mirror = running.use(startMirror({ cluster, config, database, log: log.component('registry') }));
+    const mirror = running.use(
+      startMirror({ cluster, config, database, ownState, coordinator, log: log.component('registry') }),
+    );
     this.mirror = mirror;
     this.retention = running.use(startRetention({ config, database, metrics, log: log.component('audit') }));
     running.use(feed);

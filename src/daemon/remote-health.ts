@@ -3,7 +3,7 @@ import { timestampDate } from '@bufbuild/protobuf/wkt';
 import { HealthCheckResponse_ServingStatus as ServingStatus } from '../gen/steep/repl/v1/coordinator_pb.ts';
 import { SteepError } from '../lib/errors.ts';
 import type { HostPort } from '../lib/host-port.ts';
-import type { RemoteCertificate, RemoteHealth } from '../operations/health.ts';
+import type { RemoteCertificate, RemoteHealth } from '../operations/remote-health.ts';
 import { PeerClient } from '../rpc/client.ts';
 import type { CertificateFacts } from '../tls/facts.ts';
 import { handshake } from '../tls/handshake.ts';
@@ -27,7 +27,11 @@ export async function remoteHealth(
   const shaken = own && (await handshake({ ...address, material: own, rules }));
   const client = new PeerClient({ address, material: own, rules, nodeId: undefined });
   try {
-    const ask = () => client.call((peer, options) => peer.healthCheck({ service: '' }, options), DEADLINE_MS);
+    const ask = () =>
+      client.call(
+        ({ coordinator }, options) => coordinator.healthCheck({ service: '' }, options),
+        DEADLINE_MS,
+      );
     await ask(); // the handshake is not what is measured
     const began = performance.now();
     const answer = await ask();

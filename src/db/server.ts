@@ -59,6 +59,7 @@ const FUNCTIONS = [
   'set_node_status',
   'remove_node',
   'set_coordinator',
+  'set_daemon_state',
   'record_events',
   'prune_audit_log',
 ];

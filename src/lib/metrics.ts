@@ -21,6 +21,11 @@ export class Metrics {
   readonly nodes = this.gauge('nodes', 'Nodes of the registry by status', ['status']);
   readonly coordinator = this.gauge('coordinator', '1 while this node is the coordinator');
   readonly term = this.gauge('coordinator_term', 'Term of the coordinator, 0 when there is none');
+  readonly elections = this.counter('elections_total', 'Times this node stood for election');
+  readonly heartbeatFailures = this.counter(
+    'heartbeat_failures_total',
+    'Heartbeats that a peer did not answer',
+  );
   readonly certificateExpiry = this.gauge(
     'certificate_expiry_seconds',
     'When our certificate expires, seconds since 1970; 0 without one',

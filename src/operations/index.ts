@@ -2,11 +2,11 @@
 import type { z } from 'zod';
 import { SteepError } from '../lib/errors.ts';
 import { auditQuery } from './audit.ts';
-import { coordinatorGet } from './coordinator.ts';
+import { coordinatorGet, coordinatorTransfer } from './coordinator.ts';
 import { daemonReload } from './daemon.ts';
 import { eventsSubscribe } from './events.ts';
 import { healthCheck, healthRemote } from './health.ts';
-import { nodesGet, nodesJoin, nodesList, nodesReadmit, nodesRemove } from './nodes.ts';
+import { nodesGet, nodesJoin, nodesList, nodesReadmit, nodesRemove, nodesSetStatus } from './nodes.ts';
 import type { Context, Operation, Stream } from './operation.ts';
 import { statusGet } from './status.ts';
 
@@ -18,8 +18,10 @@ export const operations = {
   'nodes.join': nodesJoin,
   'nodes.remove': nodesRemove,
   'nodes.readmit': nodesReadmit,
+  'nodes.set_status': nodesSetStatus,
   'health.remote': healthRemote,
   'coordinator.get': coordinatorGet,
+  'coordinator.transfer': coordinatorTransfer,
   'daemon.reload': daemonReload,
   'audit.query': auditQuery,
 } satisfies Record<string, Operation>;

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Member } from '../cluster/member.ts';
-import { type NodeRow, removeNode } from '../db/nodes.ts';
+import { type NodeRow, registerNode, removeNode } from '../db/nodes.ts';
 import { SteepError } from '../lib/errors.ts';
 import { parseHostPort } from '../lib/host-port.ts';
 import { operation } from './operation.ts';
@@ -40,7 +40,8 @@ export const nodesJoin = operation({
   async run({ address }, { subject }) {
     const parsed = parseHostPort(address);
     if (!parsed) throw new SteepError('INVALID_REQUEST', `address: not host:port: ${address}`);
-    return { node: rowOf(subject, await subject.join(parsed)) };
+    const peer = await subject.join(parsed);
+    return { node: rowOf(subject, peer) };
   },
 });
 
@@ -48,12 +49,14 @@ export const nodesRemove = operation({
   params: z.object({ node_id: z.string().min(1) }),
   changes: true,
   async run({ node_id }, { subject, caller }) {
-    const { cluster, database } = subject;
+    const { cluster, database, coordination } = subject;
     if (node_id === cluster.self.node_id)
       throw new SteepError('INVALID_REQUEST', 'a node cannot remove itself', {
         hint: `on another node:  steep-repl nodes remove ${node_id}`,
       });
-    const node = rowOf(subject, cluster.remove(node_id));
+    const member = requireMember(subject, node_id);
+    const node = rowOf(subject, member);
+    await coordination.change({ kind: 'remove', node_id });
     try {
       if (database?.state.kind === 'connected') await removeNode(database, node_id, caller.name);
     } finally {
@@ -66,12 +69,34 @@ export const nodesRemove = operation({
 export const nodesReadmit = operation({
   params: z.object({ node_id: z.string().min(1) }),
   changes: true,
-  run({ node_id }, { subject }) {
-    const member = subject.cluster.readmit(node_id);
+  async run({ node_id }, { subject }) {
+    await subject.coordination.change({ kind: 'readmit', node_id });
+    subject.registryChanged();
+    return { node: rowOf(subject, requireMember(subject, node_id)) };
+  },
+});
+
+export const nodesSetStatus = operation({
+  params: z.object({ node_id: z.string().min(1), status: z.enum(['offline', 'online']) }),
+  changes: true,
+  async run({ node_id, status }, { subject, caller }) {
+    await subject.coordination.change({ kind: status, node_id });
+    const member = requireMember(subject, node_id);
+    const { database } = subject;
+    if (database?.state.kind === 'connected')
+      await registerNode(database, member, subject.statusOf(node_id), caller.name);
     subject.registryChanged();
     return { node: rowOf(subject, member) };
   },
 });
+
+/** Throws NODE_NOT_FOUND. */
+function requireMember({ cluster }: Subject, id: string): Member {
+  const member = cluster.registry.find(id);
+  if (!member || !cluster.listed(id))
+    throw new SteepError('NODE_NOT_FOUND', `there is no node '${id}'`, { hint: 'steep-repl nodes list' });
+  return member;
+}
 
 /** A row as the table shows it, of what this daemon knows now. */
 function rowOf(subject: Subject, member: Member): NodeRow {
@@ -97,7 +122,10 @@ function rowOf(subject: Subject, member: Member): NodeRow {
  */
 function currentNodes(subject: Subject): NodeRow[] {
   const { cluster } = subject;
-  const members = cluster.registry.members().map((member) => rowOf(subject, member));
-  const strangers = subject.knownNodes()?.filter(({ node_id }) => !cluster.registry.find(node_id)) ?? [];
+  const members = cluster.members().map((member) => rowOf(subject, member));
+  const strangers =
+    subject
+      .knownNodes()
+      ?.filter(({ node_id }) => node_id !== cluster.self.node_id && !cluster.listed(node_id)) ?? [];
   return [...members, ...strangers].sort((a, b) => (a.node_id < b.node_id ? -1 : 1));
 }

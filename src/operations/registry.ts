@@ -1,6 +1,6 @@
 /** What peers ask of the registry. Doors give the identity that the certificate proves. */
-import type { Member } from '../cluster/member.ts';
-import { belongs, sameFacts } from '../cluster/member.ts';
+import type { Joined, Registration } from '../cluster/cluster.ts';
+import { type Member, sameFacts } from '../cluster/member.ts';
 import { type NodeStatus, registerNode } from '../db/nodes.ts';
 import { SteepError } from '../lib/errors.ts';
 import type { Subject } from './subject.ts';
@@ -15,20 +15,13 @@ export interface RegistryEntry {
 
 export interface Registered {
   entries: RegistryEntry[];
-  clusterId: string | null;
+  joined: Omit<Joined, 'members'>;
   coordinatorId: string | null;
 }
 
-/** Every node as this one knows it, removed ones too if asked for. From memory. */
-export function registryOf(
-  subject: Subject,
-  options: { removed: boolean } = { removed: false },
-): RegistryEntry[] {
-  const { cluster } = subject;
-  return cluster.registry
-    .all()
-    .filter((member) => options.removed || belongs(member))
-    .map((member) => entryOf(subject, member));
+/** Every node as this one knows it. From memory. */
+export function registryOf(subject: Subject): RegistryEntry[] {
+  return subject.cluster.members().map((member) => entryOf(subject, member));
 }
 
 export function entryOf(subject: Subject, member: Member): RegistryEntry {
@@ -43,24 +36,26 @@ export function entryOf(subject: Subject, member: Member): RegistryEntry {
 }
 
 /**
- * Makes a node known: stored in state_dir, then in PostgreSQL with its audit row. Throws what Cluster.register
- * and Database.query throw; NOT_CONNECTED before anything happened while PostgreSQL is away.
+ * Makes a node known: listed by the coordinator, stored in state_dir, then in PostgreSQL with its audit row. Throws
+ * what Cluster.admission, Coordination.change and Database.query throw; NOT_CONNECTED before anything happened while
+ * PostgreSQL is away.
  */
 export async function register(
   subject: Subject,
-  incoming: Omit<Member, 'membership'>,
-  clusterId: string,
+  registration: Registration,
   actingFor: string,
 ): Promise<Registered> {
-  const { cluster, database } = subject;
+  const { cluster, database, coordination } = subject;
   if (database && database.state.kind !== 'connected')
     throw new SteepError('NOT_CONNECTED', `PostgreSQL of ${cluster.self.node_id} is away`);
-  const member = cluster.register(incoming, clusterId);
-  if (database) await registerNode(database, member, subject.statusOf(incoming.node_id), actingFor);
+  const change = cluster.admission(registration);
+  if (change) await coordination.change(change, registration.member);
+  const member = cluster.register(registration.member);
+  if (database) await registerNode(database, member, subject.statusOf(member.node_id), actingFor);
   subject.registryChanged();
   return {
-    entries: registryOf(subject, { removed: true }),
-    clusterId: cluster.id,
+    entries: registryOf(subject),
+    joined: { clusterId: cluster.id ?? '', term: coordination.term, list: cluster.list },
     coordinatorId: subject.coordinator().node_id,
   };
 }
@@ -74,7 +69,7 @@ export function heartbeat(
 ): { entries: RegistryEntry[]; version: number; coordinatorId: string | null } {
   const { cluster } = subject;
   cluster.refuseRemoved(nodeId);
-  if (!cluster.registry.find(nodeId))
+  if (!cluster.registry.find(nodeId) || !cluster.listed(nodeId))
     throw new SteepError('NODE_NOT_FOUND', `${nodeId} is not registered with ${cluster.self.node_id}`);
   cluster.noteHeartbeat(nodeId, postgresqlConnected);
   return {

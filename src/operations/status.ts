@@ -78,7 +78,7 @@ function statusOf(subject: Subject): Status {
       node_name: config.node_name,
       role: config.role,
       is_coordinator: coordinator.node_id === config.node_id,
-      cluster_size: subject.cluster.registry.members().length,
+      cluster_size: subject.cluster.members().length,
     },
     coordinator,
     issues: subject.issues(),

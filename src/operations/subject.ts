@@ -7,7 +7,8 @@ import type { Database } from '../db/database.ts';
 import type { Member } from '../cluster/member.ts';
 import type { NodeRow } from '../db/nodes.ts';
 import type { HostPort } from '../lib/host-port.ts';
-import type { RemoteHealth } from './health.ts';
+import type { Coordination } from './coordination.ts';
+import type { RemoteHealth } from './remote-health.ts';
 
 export type Phase = 'starting' | 'running' | 'stopping';
 
@@ -57,6 +58,8 @@ export interface Subject {
   /** The registry as last read; undefined before PostgreSQL was reached for the first time. */
   readonly knownNodes: () => NodeRow[] | undefined;
   coordinator(): CoordinatorView;
+  /** Who decides, and what is asked of it. */
+  readonly coordination: Coordination;
   /** Identity, registry and signs of life; from memory. */
   readonly cluster: Cluster;
   statusOf(nodeId: string): PeerStatus | 'offline';

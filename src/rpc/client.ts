@@ -2,6 +2,7 @@
 import { type Client, createClient } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { Coordinator } from '../gen/steep/repl/v1/coordinator_pb.ts';
+import { Election } from '../gen/steep/repl/v1/election_pb.ts';
 import { formatHostPort, type HostPort } from '../lib/host-port.ts';
 import type { IdentityRules } from '../tls/identity.ts';
 import type { TlsMaterial } from '../tls/material.ts';
@@ -21,7 +22,11 @@ export interface PeerClientOptions {
   nodeId: string | undefined;
 }
 
-type CoordinatorClient = Client<typeof Coordinator>;
+/** What a peer can be asked. */
+export interface PeerServices {
+  coordinator: Client<typeof Coordinator>;
+  election: Client<typeof Election>;
+}
 
 export interface CallOptions {
   timeoutMs: number;
@@ -30,7 +35,7 @@ export interface CallOptions {
 
 export class PeerClient {
   readonly address: string;
-  private readonly client: CoordinatorClient;
+  private readonly services: PeerServices;
   private readonly own: TlsMaterial | undefined;
   private readonly connection: Http2SessionManager;
   private readonly closing = new AbortController();
@@ -48,16 +53,19 @@ export class PeerClient {
     );
     const limits = { readMaxBytes: MAX_MESSAGE, writeMaxBytes: MAX_MESSAGE };
     const transport = createGrpcTransport({ ...limits, baseUrl, sessionManager: this.connection });
-    this.client = createClient(Coordinator, transport);
+    this.services = {
+      coordinator: createClient(Coordinator, transport),
+      election: createClient(Election, transport),
+    };
   }
 
   /** Throws what the peer answers, CANNOT_CONNECT, TIMEOUT, FAILED for a certificate; with a hint where there is one. */
   async call<T>(
-    run: (client: CoordinatorClient, options: CallOptions) => Promise<T>,
+    run: (peer: PeerServices, options: CallOptions) => Promise<T>,
     timeoutMs: number,
   ): Promise<T> {
     try {
-      return await run(this.client, { timeoutMs, signal: this.closing.signal });
+      return await run(this.services, { timeoutMs, signal: this.closing.signal });
     } catch (thrown) {
       const error = fromConnectError(this.address, thrown, this.own);
       // Maybe the connection swallows everything, for a quarter of an hour: the next call gets a new one.

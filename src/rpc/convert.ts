@@ -12,15 +12,16 @@ import { SteepError } from '../lib/errors.ts';
 import { isHost } from '../lib/host-port.ts';
 import type { RegistryEntry } from '../operations/registry.ts';
 
-const NODE_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
+export const NODE_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 const MAX_NAME = 255;
 /** Of counters: far enough below 2^53 that those who count on from it stay below that. */
 const MAX_COUNT = 2 ** 48;
 const ROLES = ['node', 'witness', ''] as const;
-const REMOVED = 'removed';
+/** The status of a removed node, told to nobody but itself. */
+export const REMOVED = 'removed';
 
 /** A registration as a row of the registry. Throws INVALID_REQUEST naming the field. */
-export function memberFromRequest(request: RegisterNodeRequest): Omit<Member, 'membership'> {
+export function memberFromRequest(request: RegisterNodeRequest): Member {
   if (!NODE_ID.test(request.nodeId))
     refuse('node_id', 'an id of 1 to 63 letters, digits, dots, underscores and hyphens');
   checkName(request.nodeName);
@@ -83,27 +84,33 @@ function portOf(field: string, value: number): number {
   return value >= 1 && value <= 65_535 ? value : refuse(field, 'a port, 1 to 65535');
 }
 
-/** A row for a peer. Only daemons (`withRemoved`) are told of removed nodes: others know no such status. */
+/** A row for a peer, with what this node sees of it. */
 export function toNodeInfo(
   { member, status, is_coordinator, last_seen }: RegistryEntry,
   clusterId: string | null,
 ): NodeInfo {
+  return {
+    ...toMemberInfo(member),
+    isCoordinator: is_coordinator,
+    ...(last_seen === null ? {} : { lastSeen: timestampFromDate(new Date(last_seen)) }),
+    status,
+    clusterId: clusterId ?? '',
+  };
+}
+
+/** Only what the node says of itself. */
+export function toMemberInfo(member: Member): NodeInfo {
   return create(NodeInfoSchema, {
     nodeId: member.node_id,
     nodeName: member.node_name,
     host: member.host,
     port: member.port,
     priority: member.priority,
-    isCoordinator: is_coordinator,
-    ...(last_seen === null ? {} : { lastSeen: timestampFromDate(new Date(last_seen)) }),
-    status: member.membership % 2 === 0 ? status : REMOVED,
     grpcHost: member.grpc_host ?? '',
     grpcPort: member.grpc_port ?? 0,
     role: member.role,
-    clusterId: clusterId ?? '',
     instanceId: member.instance_id,
     revision: BigInt(member.revision),
-    membership: BigInt(member.membership),
   });
 }
 
@@ -111,7 +118,7 @@ export function toNodeInfo(
 export function memberFromInfo(info: NodeInfo): Member | undefined {
   const role = ROLES.find((one) => one === info.role) ?? '';
   if (!NODE_ID.test(info.nodeId) || !isHost(info.host) || !isName(info.nodeName)) return undefined;
-  if (!isCount(info.revision) || !isCount(info.membership)) return undefined;
+  if (!isCount(info.revision)) return undefined;
   const hasRpc = isHost(info.grpcHost) && info.grpcPort >= 1 && info.grpcPort <= 65_535;
   return {
     node_id: info.nodeId,
@@ -124,6 +131,5 @@ export function memberFromInfo(info: NodeInfo): Member | undefined {
     role,
     instance_id: info.instanceId.slice(0, 64),
     revision: Number(info.revision),
-    membership: Number(info.membership),
   };
 }

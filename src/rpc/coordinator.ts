@@ -13,6 +13,7 @@ import { heartbeat, register, registryOf, syncMetadata } from '../operations/reg
 import type { Subject } from '../operations/subject.ts';
 import { callerOf, nodeThatSpeaks } from './caller.ts';
 import { factsFromMetadata, memberFromRequest, toNodeInfo } from './convert.ts';
+import { toList } from './convert-election.ts';
 
 /** Heartbeats of a peer. */
 const TELL_ALL_EVERY = 30;
@@ -29,14 +30,14 @@ export function coordinatorRoutes(router: ConnectRouter, subject: Subject): void
       nodeThatSpeaks(context, request.nodeId);
       const member = memberFromRequest(request);
       const actor = callerOf(context).name;
-      const { entries, clusterId, coordinatorId } = await register(subject, member, request.clusterId, actor);
-      const forDaemon = member.role !== '';
-      const nodes = entries.filter(({ member: one }) => forDaemon || one.membership % 2 === 0);
+      const { clusterId, votes } = request;
+      const { entries, joined, coordinatorId } = await register(subject, { member, clusterId, votes }, actor);
       return {
         success: true,
-        nodes: nodes.map((entry) => toNodeInfo(entry, clusterId)),
+        nodes: entries.map((entry) => toNodeInfo(entry, joined.clusterId)),
         coordinatorId: coordinatorId ?? '',
-        clusterId: clusterId ?? '',
+        clusterId: joined.clusterId,
+        ...(member.role === '' ? {} : { term: BigInt(joined.term), list: toList(joined.list) }),
       };
     },
 
@@ -62,13 +63,10 @@ export function coordinatorRoutes(router: ConnectRouter, subject: Subject): void
       );
       calls.set(nodeId, count);
       told.set(nodeId, version);
-      const forDaemon = subject.cluster.registry.find(nodeId)?.role !== '';
       return {
         acknowledged: true,
         coordinatorId: coordinatorId ?? '',
-        updatedNodes: entries
-          .filter(({ member }) => forDaemon || member.membership % 2 === 0)
-          .map((entry) => toNodeInfo(entry, subject.cluster.id)),
+        updatedNodes: entries.map((entry) => toNodeInfo(entry, subject.cluster.id)),
       };
     },
 

@@ -4,8 +4,8 @@ import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { ConnectError, createContextValues, type Interceptor } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
-import { belongs } from '../cluster/member.ts';
 import type { NodeInfo } from '../gen/steep/repl/v1/coordinator_pb.ts';
+import { Election } from '../gen/steep/repl/v1/election_pb.ts';
 import { messageOf, SteepError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
@@ -19,7 +19,8 @@ import { serverTlsOptions } from '../tls/options.ts';
 import { callerKey, NOBODY, type RpcCaller } from './caller.ts';
 import { addressOf, Connections, subjectOf } from './connections.ts';
 import { coordinatorRoutes } from './coordinator.ts';
-import { toNodeInfo } from './convert.ts';
+import { REMOVED, toNodeInfo } from './convert.ts';
+import { electionRoutes } from './election.ts';
 import { toConnectError } from './errors.ts';
 import { healthRoutes } from './health.ts';
 import { Refusals, Sparingly } from './refusals.ts';
@@ -58,6 +59,7 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
   const handler = connectNodeAdapter({
     routes: (router) => {
       coordinatorRoutes(router, subject);
+      electionRoutes(router, subject);
       healthRoutes(router, subject);
     },
     readMaxBytes: MAX_MESSAGE,
@@ -127,7 +129,9 @@ function answerAndCount({ subject, metrics, log }: RpcServerOptions, refusals: R
     const observe = (code: string): void =>
       metrics.observe('rpc', method, code, (performance.now() - began) / 1000);
     try {
-      if (caller.identity.kind === 'node') subject.cluster.refuseRemoved(caller.identity.nodeId);
+      // Elections judge by the sender's list too: the own one may be the older.
+      if (caller.identity.kind === 'node' && request.service.typeName !== Election.typeName)
+        subject.cluster.refuseRemoved(caller.identity.nodeId);
       const response = await next(request);
       observe('ok');
       return response;
@@ -154,13 +158,12 @@ function answerAndCount({ subject, metrics, log }: RpcServerOptions, refusals: R
   };
 }
 
-/** Of the caller, if it was removed. */
+/** Of the caller, if it was removed: it may not know. */
 function removedRow(subject: Subject, { identity }: RpcCaller): NodeInfo | undefined {
   const { cluster } = subject;
-  const member = identity.kind === 'node' ? cluster.registry.find(identity.nodeId) : undefined;
-  return member === undefined || belongs(member)
-    ? undefined
-    : toNodeInfo(entryOf(subject, member), cluster.id);
+  if (identity.kind !== 'node' || cluster.listed(identity.nodeId)?.state !== 'removed') return undefined;
+  const member = cluster.registry.find(identity.nodeId);
+  return member && { ...toNodeInfo(entryOf(subject, member), cluster.id), status: REMOVED };
 }
 
 const callers = new WeakMap<http2.Http2Session, RpcCaller>();

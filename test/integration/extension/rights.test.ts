@@ -32,6 +32,7 @@ const daemonsJob = [
   `select steep_repl.set_node_status('a', 'healthy', 'alice')`,
   `select steep_repl.set_coordinator('a', 1, 'alice')`,
   `select steep_repl.set_coordinator(null, 2)`,
+  `select steep_repl.set_daemon_state('{"serial": 1}')`,
   `select steep_repl.record_events('${event}', 'alice')`,
   `select steep_repl.prune_audit_log('1 day')`,
   `select steep_repl.set_acting_for('alice')`,

@@ -1,0 +1,182 @@
+/** Who coordinates, decided by the nodes themselves: carries the election's requests, and asks the coordinator. */
+import type { Cluster } from '../cluster/cluster.ts';
+import { Election, type ElectionEvent, type Standing } from '../cluster/election.ts';
+import { type MemberList, voters } from '../cluster/list.ts';
+import type { Member } from '../cluster/member.ts';
+import type { Answer, Request } from '../cluster/messages.ts';
+import type { Durable } from '../cluster/state.ts';
+import type { Config } from '../config/schema.ts';
+import { messageOf, SteepError } from '../lib/errors.ts';
+import type { Logger } from '../lib/log.ts';
+import type { Coordination, Decided, Proposal } from '../operations/coordination.ts';
+import type { PeerClient } from '../rpc/client.ts';
+import { propose } from '../rpc/propose.ts';
+import { ask } from '../rpc/ask.ts';
+
+export interface BuiltinCoordinationOptions {
+  cluster: Cluster;
+  state: Durable;
+  config: () => Config;
+  standing: () => Standing;
+  clientOf: (id: string) => PeerClient | undefined;
+  onEvent: (event: ElectionEvent) => void;
+  log: Logger;
+}
+
+/** How often the machine looks at its clocks; a small part of the shortest lease. */
+const TICK_MS = 50;
+/** A change waits for a coordinator that is just being chosen, and for the majority that has to store it. */
+const DECIDE_MS = 8000;
+const RETRY_MS = 100;
+
+export class BuiltinCoordination implements Coordination, Disposable {
+  readonly election: Election;
+  private readonly options: BuiltinCoordinationOptions;
+  private timer: ReturnType<typeof setInterval> | undefined;
+  private complaint: string | undefined;
+  private stopped = false;
+
+  constructor(options: BuiltinCoordinationOptions) {
+    const { cluster, state, config, standing, onEvent } = options;
+    this.options = options;
+    this.election = new Election({
+      id: cluster.self.node_id,
+      state,
+      clock: () => ({ monotonic: performance.now(), wall: Date.now() }),
+      random: Math.random,
+      settings: () => ({
+        lease: config().election.lease,
+        interval: config().heartbeat.interval,
+        twoNode: config().election.two_node,
+      }),
+      standing,
+      isSilent: (id) =>
+        cluster.peers().some(({ member, seen }) => member.node_id === id && seen === 'unreachable'),
+      send: (to, request) => void this.send(to, request),
+      onChange: onEvent,
+    });
+  }
+
+  start(): void {
+    this.timer = setInterval(() => this.guarded(() => this.election.tick()), TICK_MS);
+  }
+
+  /** Ends a coordinator's lease and lets the others choose; the requests need a moment to leave. */
+  resign(reason: string): void {
+    this.guarded(() => this.election.resign(reason));
+  }
+
+  [Symbol.dispose](): void {
+    this.stopped = true;
+    clearInterval(this.timer);
+  }
+
+  get term(): number {
+    return this.options.state.current.term;
+  }
+
+  voters(): string[] {
+    return voters(this.options.cluster.list).map(({ node_id }) => node_id);
+  }
+
+  handle(from: string, request: Request): Answer {
+    return this.election.handle(from, request);
+  }
+
+  async change(proposal: Proposal, node?: Member): Promise<Decided> {
+    const { cluster } = this.options;
+    const deadline = performance.now() + DECIDE_MS;
+    for (;;) {
+      try {
+        return await this.tryChange(proposal, node);
+      } catch (thrown) {
+        const error = SteepError.from(thrown);
+        const waits = error.code === 'NOT_CONNECTED' || error.code === 'CANNOT_CONNECT';
+        if (!waits || this.stopped || performance.now() > deadline) throw error;
+      }
+      if (cluster.id === null) throw new SteepError('NOT_CONNECTED', 'this node belongs to no cluster yet');
+      await Bun.sleep(RETRY_MS);
+    }
+  }
+
+  async decide(clusterId: string, proposal: Proposal, node: Member | undefined): Promise<Decided> {
+    const { cluster } = this.options;
+    if (clusterId !== cluster.id)
+      throw new SteepError('CONFLICT', `${cluster.self.node_id} belongs to cluster ${cluster.id ?? 'none'}`);
+    if (proposal.kind === 'transfer') {
+      this.election.transfer(proposal.node_id);
+      return this.decided(cluster.list);
+    }
+    if (proposal.kind === 'admit') {
+      cluster.refuseSecondCopy(proposal.node_id, proposal.instance_id);
+      if (node) cluster.register(node);
+    }
+    if (proposal.kind === 'remove' && proposal.node_id === cluster.self.node_id)
+      throw new SteepError('CONFLICT', `${proposal.node_id} coordinates: it cannot be removed`, {
+        hint: 'steep-repl coordinator transfer ID, then try again',
+      });
+    return await new Promise<Decided>((resolve, reject) => {
+      const late = setTimeout(() => {
+        reject(
+          new SteepError(
+            'TIMEOUT',
+            `no majority has stored it within ${DECIDE_MS / 1000} s; it may still come`,
+            {
+              hint: 'steep-repl nodes list',
+            },
+          ),
+        );
+      }, DECIDE_MS);
+      this.election.change(proposal, (outcome) => {
+        clearTimeout(late);
+        if (outcome instanceof SteepError) reject(outcome);
+        else resolve(this.decided(outcome));
+      });
+    });
+  }
+
+  private decided(list: MemberList): Decided {
+    return { term: this.term, list };
+  }
+
+  private async tryChange(proposal: Proposal, node: Member | undefined): Promise<Decided> {
+    const { cluster, clientOf } = this.options;
+    const { coordinator } = this.election;
+    if (coordinator === undefined)
+      throw new SteepError('NOT_CONNECTED', 'the cluster has no coordinator at the moment', {
+        hint: 'steep-repl status says why',
+      });
+    if (coordinator.node_id === cluster.self.node_id)
+      return await this.decide(cluster.id ?? '', proposal, node);
+    const client = clientOf(coordinator.node_id);
+    if (!client) throw new SteepError('NOT_CONNECTED', `${coordinator.node_id} cannot be dialled yet`);
+    const decided = await propose(client, cluster.id ?? '', proposal, node, DECIDE_MS);
+    this.election.take(decided.list);
+    return decided;
+  }
+
+  private async send(to: string, request: Request): Promise<void> {
+    const { clientOf, cluster, config, log } = this.options;
+    const client = clientOf(to);
+    if (!client) return;
+    try {
+      const answer = await ask(client, cluster.self.node_id, request, config().election.lease / 2);
+      if (!this.stopped) this.guarded(() => this.election.answered(to, request, answer));
+    } catch (error) {
+      log.debug('no answer', { peer: to, asked: request.kind, error: messageOf(error) });
+    }
+  }
+
+  /** What the disk refuses has not happened; it is told once, not at every attempt. */
+  private guarded(what: () => void): void {
+    try {
+      what();
+      this.complaint = undefined;
+    } catch (error) {
+      const message = messageOf(error);
+      if (message !== this.complaint)
+        this.options.log.error('cannot store what was decided', { error: message });
+      this.complaint = message;
+    }
+  }
+}

@@ -1,0 +1,86 @@
+/**
+ * Whether the state_dir is what it was when this node last wrote to its PostgreSQL. One that is new or older (a
+ * restored disk) does not know how this node voted: then the node is another copy of itself, which votes only after
+ * `nodes readmit`. Until PostgreSQL could be asked, it does not vote either.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Cluster } from '../cluster/cluster.ts';
+import { belonging } from '../cluster/list.ts';
+import { rpcAddress } from '../cluster/member.ts';
+import type { Durable } from '../cluster/state.ts';
+import { type DaemonState, getDaemonState } from '../db/coordinator-state.ts';
+import type { Database } from '../db/database.ts';
+import { formatHostPort } from '../lib/host-port.ts';
+import type { Logger } from '../lib/log.ts';
+
+export interface OwnStateOptions {
+  cluster: Cluster;
+  state: Durable;
+  /** Once: the state can be believed, or was made another copy's. `lost`: where the cluster's other nodes were. */
+  onChecked: (lost: { addresses: string[] } | undefined) => void;
+  log: Logger;
+}
+
+export class OwnState {
+  private readonly options: OwnStateOptions;
+  private checked = false;
+
+  constructor(options: OwnStateOptions) {
+    this.options = options;
+  }
+
+  get serial(): number {
+    return this.options.state.current.serial;
+  }
+
+  get term(): number {
+    return this.options.state.current.term;
+  }
+
+  /** For a witness: it has nobody to ask. */
+  believe(): void {
+    this.checked = true;
+    this.options.onChecked(undefined);
+  }
+
+  /** Compares once a run. Throws what Database.query throws. */
+  async check(database: Database): Promise<void> {
+    if (this.checked) return;
+    const remembered = await getDaemonState(database);
+    const { cluster, onChecked, log } = this.options;
+    this.checked = true;
+    // Of another node: the database was copied from there. Alone: nobody else can have counted a vote.
+    const ours = remembered?.node_id === cluster.self.node_id && remembered.others.length > 0;
+    if (!ours || !this.isOlderThan(remembered)) {
+      onChecked(undefined);
+      return;
+    }
+    log.warn('state_dir is new or older than PostgreSQL remembers: this node does not vote', {
+      hint: `on another node:  steep-repl nodes readmit ${cluster.self.node_id}`,
+    });
+    if (cluster.id !== null) cluster.disown(randomUUID());
+    onChecked({ addresses: remembered.others });
+  }
+
+  private isOlderThan({ instance_id, serial }: DaemonState): boolean {
+    const { current } = this.options.state;
+    return instance_id !== current.instance_id || serial > current.serial;
+  }
+}
+
+/** What PostgreSQL is to remember of this node. */
+export function stateToRemember(cluster: Cluster, serial: number): DaemonState {
+  const others = belonging(cluster.list)
+    .filter(({ node_id, role }) => node_id !== cluster.self.node_id && role !== '')
+    .map(({ node_id }) => cluster.registry.find(node_id))
+    .map((member) => member && rpcAddress(member))
+    .filter((address) => address !== undefined)
+    .map(formatHostPort);
+  return {
+    node_id: cluster.self.node_id,
+    instance_id: cluster.instanceId,
+    cluster_id: cluster.id,
+    serial,
+    others,
+  };
+}
