@@ -20,7 +20,20 @@ export const commands: Record<string, Entry> = {
   'nodes join': { about: 'Join the cluster of a node', load: () => import('./nodes/join.ts') },
   'nodes remove': { about: 'Remove a node from the cluster', load: () => import('./nodes/remove.ts') },
   'nodes readmit': { about: 'Let a removed node come back', load: () => import('./nodes/readmit.ts') },
+  'nodes offline': {
+    about: 'Say that a node is down on purpose: it is not alarmed about, and does not coordinate',
+    load: () => import('./nodes/offline.ts'),
+  },
+  'nodes online': { about: 'End what nodes offline said', load: () => import('./nodes/online.ts') },
   'coordinator show': { about: 'Show which node coordinates', load: () => import('./coordinator/show.ts') },
+  'coordinator transfer': {
+    about: 'Let another node coordinate',
+    load: () => import('./coordinator/transfer.ts'),
+  },
+  'cluster recover': {
+    about: 'Go on with the survivors when the majority is lost for good',
+    load: () => import('./cluster/recover.ts'),
+  },
   audit: { about: 'Show the audit trail', load: () => import('./audit.ts') },
   'config show': {
     about: 'Show the values in force and where each came from',

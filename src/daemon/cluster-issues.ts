@@ -13,6 +13,8 @@ export interface ClusterIssueSources {
   /** While that young, a daemon waits for what it may have promised, and nobody need worry. */
   startTime: number;
   twoNode: 'safe' | 'promote';
+  /** Whether this node founds a cluster as soon as it knows that it belonged to none. */
+  founds: boolean;
 }
 
 export function clusterIssues(sources: ClusterIssueSources): Issue[] {
@@ -24,6 +26,14 @@ export function clusterIssues(sources: ClusterIssueSources): Issue[] {
         severity: 'error',
         message: 'this node was removed from its cluster',
         hint: `on another node:  steep-repl nodes readmit ${own}`,
+      },
+    ];
+  if (cluster.id === null && sources.founds)
+    return [
+      {
+        severity: 'note',
+        message: 'this node founds its cluster when PostgreSQL has been asked for an earlier one',
+        hint: null,
       },
     ];
   if (cluster.id === null)

@@ -160,6 +160,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
         uptime: Date.now() - startedAt.getTime(),
         startTime: START_MS + state.current.longest_promise,
         twoNode: config.election.two_node,
+        founds: foundsCluster(config) && !ownState.lost,
       }),
       ...rpc.issues(),
       ...(doors.ipc?.issues ?? []),

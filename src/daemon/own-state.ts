@@ -23,6 +23,8 @@ export interface OwnStateOptions {
 
 export class OwnState {
   private readonly options: OwnStateOptions;
+  /** Whether an earlier state of this node was found to be lost. */
+  lost = false;
   private checked = false;
 
   constructor(options: OwnStateOptions) {
@@ -55,6 +57,7 @@ export class OwnState {
       onChecked(undefined);
       return;
     }
+    this.lost = true;
     log.warn('state_dir is new or older than PostgreSQL remembers: this node does not vote', {
       hint: `on another node:  steep-repl nodes readmit ${cluster.self.node_id}`,
     });

@@ -98,8 +98,16 @@ function requireMember({ cluster }: Subject, id: string): Member {
   return member;
 }
 
+/** A row of the table, and what only the daemon knows. */
+export interface ShownNode extends NodeRow {
+  /** Of the last heartbeat; null for this node, and for those that have not answered. */
+  round_trip_ms: number | null;
+  /** Whether it counts in elections. */
+  votes: boolean;
+}
+
 /** A row as the table shows it, of what this daemon knows now. */
-function rowOf(subject: Subject, member: Member): NodeRow {
+function rowOf(subject: Subject, member: Member): ShownNode {
   const { node_id, node_name, host, port, priority, grpc_host, grpc_port } = member;
   const { status, is_coordinator, last_seen } = entryOf(subject, member);
   return {
@@ -113,19 +121,28 @@ function rowOf(subject: Subject, member: Member): NodeRow {
     is_coordinator,
     status,
     last_seen,
+    round_trip_ms: roundTripOf(subject, node_id),
+    votes: subject.cluster.listed(node_id)?.vote === 'yes',
   };
+}
+
+function roundTripOf({ cluster }: Subject, id: string): number | null {
+  const peer = cluster.peers().find(({ member }) => member.node_id === id);
+  const roundTrip = peer?.seen === 'unreachable' ? undefined : peer?.roundTrip;
+  return roundTrip === undefined ? null : Math.round(roundTrip * 10) / 10;
 }
 
 /**
  * The members of the cluster, and rows that somebody else wrote into the table. From memory: a table that cannot be
  * reached, or lags behind, must not hide that a node is gone.
  */
-function currentNodes(subject: Subject): NodeRow[] {
+function currentNodes(subject: Subject): ShownNode[] {
   const { cluster } = subject;
   const members = cluster.members().map((member) => rowOf(subject, member));
   const strangers =
     subject
       .knownNodes()
       ?.filter(({ node_id }) => node_id !== cluster.self.node_id && !cluster.listed(node_id)) ?? [];
-  return [...members, ...strangers].sort((a, b) => (a.node_id < b.node_id ? -1 : 1));
+  const shown = strangers.map((row) => ({ ...row, round_trip_ms: null, votes: false }));
+  return [...members, ...shown].sort((a, b) => (a.node_id < b.node_id ? -1 : 1));
 }

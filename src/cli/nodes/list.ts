@@ -1,4 +1,5 @@
-import type { NodeRow, NodeStatus } from '../../db/nodes.ts';
+import type { NodeStatus } from '../../db/nodes.ts';
+import type { ShownNode } from '../../operations/nodes.ts';
 import { formatHostPort } from '../../lib/host-port.ts';
 import { defineCommand } from '../command.ts';
 import { connectToDaemon, daemonArgs } from '../daemon.ts';
@@ -31,14 +32,25 @@ export const command = defineCommand({
     if (args.json) return printJson(result);
     if (result.nodes.length === 0) return printText('no nodes', 'stderr');
     printTable(
-      ['NODE', 'NAME', 'STATUS', 'POSTGRESQL', 'RPC', 'PRIORITY', 'COORDINATOR', 'LAST SEEN'],
+      [
+        'NODE',
+        'NAME',
+        'STATUS',
+        'POSTGRESQL',
+        'RPC',
+        'PRIORITY',
+        'VOTES',
+        'COORDINATOR',
+        'ROUND TRIP',
+        'LAST SEEN',
+      ],
       result.nodes.map(rowOf),
     );
     return undefined;
   },
 });
 
-function rowOf(node: NodeRow): string[] {
+function rowOf(node: ShownNode): string[] {
   const {
     node_id,
     node_name,
@@ -50,6 +62,8 @@ function rowOf(node: NodeRow): string[] {
     priority,
     is_coordinator,
     last_seen,
+    round_trip_ms,
+    votes,
   } = node;
   return [
     node_id,
@@ -58,7 +72,9 @@ function rowOf(node: NodeRow): string[] {
     formatHostPort({ host, port }),
     grpc_host === null || grpc_port === null ? '-' : formatHostPort({ host: grpc_host, port: grpc_port }),
     String(priority),
+    votes ? 'yes' : '-',
     is_coordinator ? 'yes' : '-',
+    round_trip_ms === null ? '-' : `${round_trip_ms} ms`,
     last_seen === null ? 'never' : `${formatSeconds(secondsSince(last_seen))} ago`,
   ];
 }

@@ -58,7 +58,7 @@ describe('@grpc/grpc-js with the proto files', () => {
     });
     expect(await peer.call('HealthCheck', { service: 'postgresql' })).toMatchObject({ status: 'SERVING' });
     const registered = await peer.call('RegisterNode', registration());
-    expect(registered).toMatchObject({ success: true, error: '', coordinator_id: '' });
+    expect(registered).toMatchObject({ success: true, error: '', coordinator_id: 'node-a' });
     expect((registered['nodes'] as Answer[]).map((one) => one['node_id'])).toEqual(['node-a', 'node-g']);
     expect(
       await peer.call('Heartbeat', { node_id: 'node-g', node_status: { postgresql_connected: true } }),
