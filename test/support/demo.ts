@@ -1,15 +1,20 @@
 /**
- * `npm run demo`: two nodes, each a real PostgreSQL 18 and a daemon, that know each other by mutual TLS, until
- * Ctrl-C. `npm run demo -- --once`: shows them working, ends everything and exits 0.
+ * `npm run demo`: two nodes, each a real PostgreSQL 18 and a daemon, and a witness, that know each other by mutual
+ * TLS and have elected a coordinator, until Ctrl-C.
+ *   -- --once       shows them working, ends everything and exits 0
+ *   -- --failover   kills the coordinator, shows what happens when, ends everything and exits 0
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { IpcClient } from '../../src/ipc/client.ts';
+import { thisPlatform } from '../../src/platform/index.ts';
 import { freePort } from './ports.ts';
 import { TestPostgres } from './postgres.ts';
 import { waitFor } from './wait.ts';
 
 const once = process.argv.includes('--once');
+const failover = process.argv.includes('--failover');
 const main = path.join(import.meta.dir, '../../src/main.ts');
 const folder = mkdtempSync(path.join(tmpdir(), 'sd-'));
 process.env['TMPDIR'] = folder; // the servers' files go into it too
@@ -38,16 +43,16 @@ async function steepRepl(...args: string[]): Promise<void> {
   if (status !== 0) throw new Error(`steep-repl ${args[0]} ended with exit code ${status}`);
 }
 
-/** A PostgreSQL, a configuration, and the daemon on them. */
+/** A PostgreSQL (a witness has none), a configuration, and the daemon on them. */
 class DemoNode implements AsyncDisposable {
   readonly id: string;
   readonly address: string;
   readonly own: string;
   readonly config: string;
-  readonly server: TestPostgres;
+  readonly server: TestPostgres | undefined;
   private daemon: Bun.Subprocess | undefined;
 
-  private constructor(id: string, port: number, own: string, server: TestPostgres) {
+  private constructor(id: string, port: number, own: string, server: TestPostgres | undefined) {
     this.id = id;
     this.address = `127.0.0.1:${port}`;
     this.own = own;
@@ -55,19 +60,22 @@ class DemoNode implements AsyncDisposable {
     this.server = server;
   }
 
-  static async create(id: string, join: DemoNode | undefined): Promise<DemoNode> {
+  static async create(id: string, join?: DemoNode, role: 'node' | 'witness' = 'node'): Promise<DemoNode> {
     const own = path.join(folder, id);
     const extensions = path.join(own, 'extensions');
     mkdirSync(path.join(extensions, 'extension'), { recursive: true, mode: 0o700 });
-    const server = await TestPostgres.start({
-      settings: { extension_control_path: `${extensions}:$system`, wal_level: 'logical' },
-    });
+    const server =
+      role === 'witness'
+        ? undefined
+        : await TestPostgres.start({
+            settings: { extension_control_path: `${extensions}:$system`, wal_level: 'logical' },
+          });
     const port = await freePort();
     const node = new DemoNode(id, port, own, server);
     const lines = [
       'repl:',
       `  node_id: ${id}`,
-      `  postgresql: { host: ${server.base}, user: postgres }`,
+      server ? `  postgresql: { host: ${server.base}, user: postgres }` : '  role: witness',
       `  grpc: { bind: 127.0.0.1, port: ${port}, advertise: '${node.address}' }`,
       ...(join ? [`  cluster: { join: ['${join.address}'] }`] : []),
       `  state_dir: ${own}/state`,
@@ -87,12 +95,23 @@ class DemoNode implements AsyncDisposable {
     });
   }
 
-  /** How many nodes it sees healthy in its own PostgreSQL. */
-  async sees(): Promise<number> {
-    const rows = await this.server
-      .query("SELECT FROM steep_repl.nodes WHERE status = 'healthy'")
-      .catch(() => []);
-    return rows.length;
+  /** `node_id status` of each node, and who coordinates, as this one knows it; undefined while it is not there. */
+  async sees(): Promise<{ nodes: string[]; coordinator: string | null; term: number | null } | undefined> {
+    try {
+      using client = await IpcClient.connect(path.join(this.own, 'ipc.sock'), thisPlatform());
+      const { nodes } = await client.call('nodes.list', {});
+      const { node_id: coordinator, term } = await client.call('coordinator.get', {});
+      return { nodes: nodes.map(({ node_id, status }) => `${node_id} ${status}`), coordinator, term };
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** As a power cut would end it. */
+  async kill(): Promise<void> {
+    this.daemon?.kill('SIGKILL');
+    await this.daemon?.exited;
+    await this.server?.signal('SIGKILL');
   }
 
   async stop(): Promise<void> {
@@ -104,67 +123,100 @@ class DemoNode implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.daemon?.kill('SIGKILL');
     await this.daemon?.exited;
-    await this.server[Symbol.asyncDispose]();
+    await this.server?.[Symbol.asyncDispose]();
   }
 }
 
 async function show(): Promise<void> {
   await using stack = new AsyncDisposableStack();
-  say('two PostgreSQL 18 and their configurations');
-  const a = stack.use(await DemoNode.create('node-a', undefined));
+  say('two PostgreSQL 18 and a witness, and their configurations');
+  const a = stack.use(await DemoNode.create('node-a'));
   const b = stack.use(await DemoNode.create('node-b', a));
+  const w = stack.use(await DemoNode.create('witness', a, 'witness'));
+  const all = [a, b, w];
 
   say('the extension, out of the executable');
   for (const { config, own } of [a, b])
     await steepRepl('init-extension', '--config', config, '--dir', `${own}/extensions`);
 
-  say('certificates: a CA and node-a’s own, then one for node-b');
+  say('certificates: a CA and node-a’s own, then one for each other node');
   await steepRepl('tls', 'init', '--config', a.config, '--host', '127.0.0.1');
-  await steepRepl(
-    'tls',
-    'issue',
-    'node-b',
-    '--config',
-    a.config,
-    '--host',
-    '127.0.0.1',
-    '--out',
-    `${b.own}/certs`,
-  );
+  for (const { id, own } of [b, w])
+    await steepRepl('tls', 'issue', id, '--config', a.config, '--host', '127.0.0.1', '--out', `${own}/certs`);
 
   say('the daemons');
-  a.run();
-  b.run();
-  await waitFor(async () => (await a.sees()) === 2 && (await b.sees()) === 2, 'each node to see the other');
+  for (const node of all) node.run();
+  await waitFor(() => settled(all, 'node-a'), 'each node to see the others, and one coordinator');
   await steepRepl('status', '--config', a.config);
-  await steepRepl('nodes', 'list', '--config', a.config);
   await steepRepl('nodes', 'list', '--config', b.config);
+  await steepRepl('coordinator', 'show', '--config', w.config);
   await steepRepl('health', '--remote', b.address, '--config', a.config);
 
-  if (once) {
-    say('PostgreSQL of node-a is killed and comes back');
-    await a.server.signal('SIGKILL');
-    await Bun.sleep(500);
-    await a.server.start();
-    const restored = async (): Promise<boolean> =>
-      (
-        await a.server
-          .query("SELECT FROM steep_repl.audit_log WHERE action = 'postgresql.restored'")
-          .catch(() => [])
-      ).length === 1;
-    await waitFor(restored, 'the daemon to come back');
-    await steepRepl('audit', '--config', a.config);
-  } else {
+  if (failover) await showFailover(a, b, w);
+  else if (once) await showOutage(a);
+  else {
     say('they run (Ctrl-C ends them); try');
     console.log(
-      `bun ${main} status --watch --config ${a.config}\npsql -h ${a.server.base} -U postgres -c 'SELECT * FROM steep_repl.node_status()'`,
+      `bun ${main} status --watch --config ${a.config}\npsql -h ${a.server?.base} -U postgres -c 'SELECT * FROM steep_repl.node_status()'`,
     );
     await interrupted;
   }
 
   say('the daemons are stopped');
-  await b.stop();
-  await a.stop();
+  for (const node of all.toReversed()) await node.stop();
+}
+
+/** Whether all see all healthy, and the same coordinator. */
+async function settled(all: DemoNode[], coordinator: string): Promise<boolean> {
+  const seen = await Promise.all(all.map((node) => node.sees()));
+  return seen.every(
+    (one) =>
+      one?.coordinator === coordinator &&
+      one.nodes.length === all.length &&
+      one.nodes.every((node) => node.endsWith(' healthy')),
+  );
+}
+
+async function showOutage(a: DemoNode): Promise<void> {
+  say('PostgreSQL of node-a is killed and comes back');
+  const server = a.server!;
+  await server.signal('SIGKILL');
+  await Bun.sleep(500);
+  await server.start();
+  const restored = async (): Promise<boolean> =>
+    (
+      await server
+        .query("SELECT FROM steep_repl.audit_log WHERE action = 'postgresql.restored'")
+        .catch(() => [])
+    ).length === 1;
+  await waitFor(restored, 'the daemon to come back');
+  await steepRepl('audit', '--config', a.config);
+}
+
+/** Kills the coordinator with its PostgreSQL, and tells what node-b sees from then on. */
+async function showFailover(a: DemoNode, b: DemoNode, w: DemoNode): Promise<void> {
+  say('node-a, which coordinates, dies: kill -9 of its daemon and of its PostgreSQL');
+  const began = performance.now();
+  const tell = (what: string): void =>
+    console.log(`${((performance.now() - began) / 1000).toFixed(2).padStart(6)} s  ${what}`);
+  await a.kill();
+  tell('node-a is dead');
+  let before = '';
+  await waitFor(async () => {
+    const seen = await b.sees();
+    const now = `node-b sees  ${seen?.nodes.join(', ')};  coordinator: ${seen?.coordinator ?? 'none'}${seen?.coordinator ? `, term ${seen.term}` : ''}`;
+    if (now !== before) tell(now);
+    before = now;
+    return seen?.coordinator === 'node-b' && seen.nodes.includes('node-a unreachable');
+  }, 'node-b to take over');
+  await steepRepl('status', '--config', w.config).catch(() => {}); // exit 4: a node is missing
+
+  say('node-a comes back, and follows');
+  await a.server!.start();
+  a.run();
+  await waitFor(() => settled([a, b, w], 'node-b'), 'node-a to follow');
+  await steepRepl('status', '--config', a.config);
+  await steepRepl('coordinator', 'transfer', 'node-a', '--config', b.config);
 }
 
 try {
