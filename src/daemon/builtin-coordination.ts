@@ -1,6 +1,6 @@
 /** Who coordinates, decided by the nodes themselves: carries the election's requests, and asks the coordinator. */
 import type { Cluster } from '../cluster/cluster.ts';
-import { Election, type ElectionEvent, type Standing } from '../cluster/election.ts';
+import { type CoordinatorSeen, Election, type ElectionEvent, type Standing } from '../cluster/election.ts';
 import { type MemberList, voters } from '../cluster/list.ts';
 import type { Member } from '../cluster/member.ts';
 import type { Answer, Request } from '../cluster/messages.ts';
@@ -8,10 +8,11 @@ import type { Durable } from '../cluster/state.ts';
 import type { Config } from '../config/schema.ts';
 import { messageOf, SteepError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
-import type { Coordination, Decided, Proposal } from '../operations/coordination.ts';
+import type { Decided, Proposal } from '../operations/coordination.ts';
 import type { PeerClient } from '../rpc/client.ts';
 import { propose } from '../rpc/propose.ts';
 import { ask } from '../rpc/ask.ts';
+import type { RunningCoordination } from './coordination.ts';
 
 export interface BuiltinCoordinationOptions {
   cluster: Cluster;
@@ -29,8 +30,8 @@ const TICK_MS = 50;
 const DECIDE_MS = 8000;
 const RETRY_MS = 100;
 
-export class BuiltinCoordination implements Coordination, Disposable {
-  readonly election: Election;
+export class BuiltinCoordination implements RunningCoordination {
+  private readonly election: Election;
   private readonly options: BuiltinCoordinationOptions;
   private timer: ReturnType<typeof setInterval> | undefined;
   private complaint: string | undefined;
@@ -61,14 +62,26 @@ export class BuiltinCoordination implements Coordination, Disposable {
     this.timer = setInterval(() => this.guarded(() => this.election.tick()), TICK_MS);
   }
 
-  /** Ends a coordinator's lease and lets the others choose; the requests need a moment to leave. */
-  resign(reason: string): void {
-    this.guarded(() => this.election.resign(reason));
+  trust(): void {
+    this.election.trust();
   }
 
-  [Symbol.dispose](): void {
+  leave(): void {
+    this.election.startOver();
+  }
+
+  async resign(reason: string): Promise<void> {
+    this.guarded(() => this.election.resign(reason));
+    await Bun.sleep(0); // the requests have left
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
     this.stopped = true;
     clearInterval(this.timer);
+  }
+
+  get coordinator(): CoordinatorSeen | undefined {
+    return this.election.coordinator;
   }
 
   get term(): number {

@@ -15,6 +15,7 @@ import { BuiltinCoordination } from './builtin-coordination.ts';
 import { clusterIssues } from './cluster-issues.ts';
 import { clusterStateFile } from './cluster-state.ts';
 import { collectMetrics } from './collect-metrics.ts';
+import type { RunningCoordination } from './coordination.ts';
 import { CLOSED, type Door, openHttp, openIpc } from './doors.ts';
 import { lockInstance, prepareStateDir, writePidFile } from './instance.ts';
 import { issuesOf } from './issues.ts';
@@ -94,7 +95,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     onChecked(lost) {
       if (cluster.id === null && lost === undefined && foundsCluster(config)) cluster.found(randomUUID());
       if (cluster.id === null) joining.keepTrying([...config.cluster.join, ...(lost?.addresses ?? [])]);
-      coordination.election.trust();
+      coordination.trust();
       peers.follow();
     },
     log: log.component('cluster'),
@@ -156,7 +157,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       ...issuesOf({ database: postgresql?.database, pendingKeys, reloadError }),
       ...clusterIssues({
         cluster,
-        hasCoordinator: coordination.election.coordinator !== undefined,
+        hasCoordinator: coordination.coordinator !== undefined,
         uptime: Date.now() - startedAt.getTime(),
         startTime: START_MS + state.current.longest_promise,
         twoNode: config.election.two_node,
@@ -186,7 +187,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
         error_message: reason,
       }),
     coordinator() {
-      const seen = coordination.election.coordinator;
+      const seen = coordination.coordinator;
       return {
         node_id: seen?.node_id ?? null,
         term: seen?.term ?? null,
@@ -235,11 +236,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     cluster,
     peers,
     config: () => config,
-    beforeAdopting: () => coordination.election.startOver(),
+    beforeAdopting: () => coordination.leave(),
     onLearned: () => postgresql?.registryChanged(),
     log: log.component('cluster'),
   });
-  const coordination = new BuiltinCoordination({
+  const coordination: RunningCoordination = new BuiltinCoordination({
     cluster,
     state,
     config: () => config,
@@ -290,7 +291,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     reload: () => reload(null),
     async stop(reason, error) {
       phase = 'stopping';
-      coordination.resign('it stops'); // first, so that the others need not wait for the lease to run out
+      await coordination.resign('it stops'); // first, so that the others need not wait for the lease to run out
       const uptime = Math.round((Date.now() - startedAt.getTime()) / 1000);
       await postgresql?.recordStop(reason, uptime, error);
       await postgresql?.[Symbol.asyncDispose](); // before the doors: it was started after them

@@ -1,4 +1,5 @@
 /** What operations and doors ask of those who decide about the cluster, whatever store they decide by. */
+import type { CoordinatorSeen } from '../cluster/election.ts';
 import type { Change, MemberList } from '../cluster/list.ts';
 import type { Member } from '../cluster/member.ts';
 import type { Answer, Request } from '../cluster/messages.ts';
@@ -14,6 +15,8 @@ export interface Decided {
 export interface Coordination {
   /** The highest term heard of. */
   readonly term: number;
+  /** The coordinator as this node knows it at this moment. */
+  readonly coordinator: CoordinatorSeen | undefined;
   /** Ids of those whose votes count, reachable or not. */
   voters(): string[];
   /**
