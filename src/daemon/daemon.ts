@@ -283,6 +283,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   else ownState.believe();
   coordination.start();
   phase = 'running';
+  if (config.election.two_node === 'promote')
+    own.warn('election.two_node is promote: two coordinators are possible', {
+      hint: 'add a witness, then set it to safe',
+    });
   own.info('ready', { version, node_id: nodeId, pid: process.pid, config: loaded.file, state_dir: stateDir });
 
   const running = stack.move();
