@@ -246,7 +246,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     config: () => config,
     standing: () => ({
       healthy: postgresql?.database.state.kind === 'connected',
-      rank: rankOf(cluster),
+      // Only who is about to stand wants to know.
+      get rank() {
+        return rankOf(cluster);
+      },
     }),
     clientOf: (id) => peers.clientOf(id),
     onEvent: reportElection({

@@ -6,6 +6,7 @@ import { failover, quiet } from './failover.ts';
 import type { Benchmark, Row } from './harness.ts';
 import { lossAndRecovery } from './loss.ts';
 import { rpcThroughput } from './rpc.ts';
+import { scale } from './scale.ts';
 import { startOfExecutable, startToConnected } from './start.ts';
 
 const benchmarks: Record<string, Benchmark> = {
@@ -18,6 +19,7 @@ const benchmarks: Record<string, Benchmark> = {
   http: httpThroughput,
   rpc: rpcThroughput,
   idle,
+  scale,
 };
 
 /** Only when they are named: they take long, or want root. */

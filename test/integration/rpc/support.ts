@@ -278,7 +278,7 @@ export class Authority {
   }
 
   /** The one that `tls init` made on a node. */
-  static async of(node: TestNode): Promise<Authority> {
+  static async of(node: { certs: string; pems: Pick<Pems, 'ca'> }): Promise<Authority> {
     const pem = createPrivateKey(readFileSync(path.join(node.certs, 'ca.key'), 'utf8'));
     const pkcs8 = pem.export({ type: 'pkcs8', format: 'der' });
     const key = await crypto.subtle.importKey('pkcs8', new Uint8Array(pkcs8), EC, true, ['sign']);
