@@ -2,9 +2,10 @@ import { umask } from 'node:process';
 import { type LoadedConfig, loadConfig } from '../config/load.ts';
 import { type Daemon, startDaemon } from '../daemon/daemon.ts';
 import { SteepError } from '../lib/errors.ts';
-import { chooseFormat, createLogger, type Logger, type RootLogger } from '../lib/log.ts';
+import { chooseFormat, createLogger, type Logger, type LogLevel, type RootLogger } from '../lib/log.ts';
 import { thisPlatform } from '../platform/index.ts';
 import { defineCommand } from './command.ts';
+import { Orders } from './orders.ts';
 import { configArg, EXIT, printText } from './output.ts';
 import { version } from './version-info.ts';
 
@@ -14,36 +15,67 @@ const STOP_LIMIT_MS = 10_000;
 export const command = defineCommand({
   args: { config: configArg, debug: { type: 'boolean', description: 'Log at level debug' } },
   async run({ config: path, debug }) {
-    umask(0o077);
-    const platform = thisPlatform();
-    const { env } = process;
-    const load = (): LoadedConfig => {
-      const loaded = loadConfig({ path, env, platform });
-      if (debug) loaded.config.log.level = 'debug';
-      return loaded;
-    };
-    const loaded = load();
-    if (!loaded.config.enabled) {
-      printText(`steep-repl is switched off: enabled is false in ${loaded.file}`, 'stderr');
-      return EXIT.ok;
-    }
-    const signals = new Signals();
-    const log = loggerFor(loaded.config);
-    const daemon = await startDaemon({ loaded, load, log, platform, env, version });
-    return process.exit(await runUntilStopped(daemon, signals, log.component('daemon')));
+    const orders = new Orders();
+    const code = await runDaemon({ path, debug: debug === true, orders });
+    return process.exit(code);
   },
 });
 
-function loggerFor({ log: { level, format }, postgresql }: LoadedConfig['config']): RootLogger {
+export interface RunOptions {
+  /** The argument of --config. */
+  path: string | undefined;
+  debug: boolean;
+  orders: Orders;
+  /** Where lines of the log go when not to stderr. */
+  write?: ((line: string, level: LogLevel) => void) | undefined;
+  onReady?: () => void;
+  onStopping?: () => void;
+}
+
+/** Runs the daemon until an order or a failure ends it; the exit code. Throws what startDaemon and loadConfig throw. */
+export async function runDaemon(options: RunOptions): Promise<number> {
+  const { path, debug, orders } = options;
+  umask(0o077);
+  const platform = thisPlatform();
+  const { env } = process;
+  const load = (): LoadedConfig => {
+    const loaded = loadConfig({ path, env, platform });
+    if (debug) loaded.config.log.level = 'debug';
+    return loaded;
+  };
+  const loaded = load();
+  if (!loaded.config.enabled) {
+    printText(`steep-repl is switched off: enabled is false in ${loaded.file}`, 'stderr');
+    return EXIT.ok;
+  }
+  orders.takeSignals();
+  const log = loggerFor(loaded.config, options.write);
+  const daemon = await startDaemon({ loaded, load, log, platform, env, version });
+  options.onReady?.();
+  return await runUntilStopped(daemon, options, log.component('daemon'));
+}
+
+function loggerFor(
+  { log: { level, format }, postgresql }: LoadedConfig['config'],
+  write: RunOptions['write'],
+): RootLogger {
   process.stderr.on('error', () => {}); // whoever read the log is gone: that is no reason to stop
   const colour = process.stderr.isTTY && !process.env['NO_COLOR'];
-  const log = createLogger({ level, format: chooseFormat(format, process.env), colour });
+  const log = createLogger(
+    write
+      ? { level, format: format === 'auto' ? 'message' : format, write }
+      : { level, format: chooseFormat(format, process.env), colour },
+  );
   if (postgresql.password !== undefined) log.redact(postgresql.password);
   return log;
 }
 
-/** Obeys signals until one of them, or a failure, ends the daemon; the exit code. */
-async function runUntilStopped(daemon: Daemon, signals: Signals, log: Logger): Promise<number> {
+/** Obeys orders until one of them, or a failure, ends the daemon; the exit code. */
+async function runUntilStopped(
+  daemon: Daemon,
+  { orders, onStopping }: RunOptions,
+  log: Logger,
+): Promise<number> {
   const crashed = new Promise<never>((_resolve, reject) => {
     process.on('uncaughtException', reject);
     process.on('unhandledRejection', reject);
@@ -52,19 +84,19 @@ async function runUntilStopped(daemon: Daemon, signals: Signals, log: Logger): P
   let reason = 'failure';
   try {
     for (;;) {
-      const signal = await Promise.race([signals.next(), daemon.failed, crashed]);
-      if (signal === 'SIGHUP') {
-        tryReload(daemon);
-      } else {
-        reason = signal;
+      const order = await Promise.race([orders.next(), daemon.failed, crashed]);
+      if (order.kind === 'stop') {
+        reason = order.reason;
         break;
       }
+      tryReload(daemon);
     }
   } catch (thrown) {
     failure = SteepError.from(thrown);
     log.error(failure.message, { hint: failure.hint, stack: stackOf(failure) });
   }
   log.info('stopping', { reason });
+  onStopping?.();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => process.exit(EXIT.failed));
   setTimeout(() => process.exit(EXIT.failed), STOP_LIMIT_MS).unref();
   await daemon.stop(reason, failure);
@@ -78,33 +110,6 @@ function tryReload(daemon: Daemon): void {
     daemon.reload();
   } catch {
     // Nobody waits for an answer to a signal.
-  }
-}
-
-type Signal = 'SIGTERM' | 'SIGINT' | 'SIGHUP';
-
-/** Collects signals from the moment it is made: none is lost, or ends the process, while the daemon starts. */
-class Signals {
-  private readonly received: Signal[] = [];
-  private wake: () => void = () => {};
-
-  constructor() {
-    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
-      process.on(signal, () => {
-        this.received.push(signal);
-        this.wake();
-      });
-    }
-  }
-
-  async next(): Promise<Signal> {
-    for (;;) {
-      const signal = this.received.shift();
-      if (signal) return signal;
-      await new Promise<void>((resolve) => {
-        this.wake = resolve;
-      });
-    }
   }
 }
 
