@@ -2,8 +2,8 @@ import { umask } from 'node:process';
 import { type LoadedConfig, loadConfig } from '../config/load.ts';
 import { type Daemon, startDaemon } from '../daemon/daemon.ts';
 import { SteepError } from '../lib/errors.ts';
-import { chooseFormat, createLogger, type Logger, type LogLevel, type RootLogger } from '../lib/log.ts';
-import { thisPlatform } from '../platform/index.ts';
+import { chooseFormat, createLogger, type Logger, type RootLogger } from '../lib/log.ts';
+import { type ServiceHost, thisPlatform } from '../platform/index.ts';
 import { defineCommand } from './command.ts';
 import { Orders } from './orders.ts';
 import { configArg, EXIT, printText } from './output.ts';
@@ -15,9 +15,8 @@ const STOP_LIMIT_MS = 10_000;
 export const command = defineCommand({
   args: { config: configArg, debug: { type: 'boolean', description: 'Log at level debug' } },
   async run({ config: path, debug }) {
-    const orders = new Orders();
-    const code = await runDaemon({ path, debug: debug === true, orders });
-    return process.exit(code);
+    const host = thisPlatform().serviceHost(process.env);
+    return process.exit(await runDaemon({ path, debug: debug === true, orders: new Orders(), host }));
   },
 });
 
@@ -26,15 +25,13 @@ export interface RunOptions {
   path: string | undefined;
   debug: boolean;
   orders: Orders;
-  /** Where lines of the log go when not to stderr. */
-  write?: ((line: string, level: LogLevel) => void) | undefined;
-  onReady?: () => void;
-  onStopping?: () => void;
+  /** The service manager that started this process. */
+  host: ServiceHost | undefined;
 }
 
 /** Runs the daemon until an order or a failure ends it; the exit code. Throws what startDaemon and loadConfig throw. */
 export async function runDaemon(options: RunOptions): Promise<number> {
-  const { path, debug, orders } = options;
+  const { path, debug, orders, host } = options;
   umask(0o077);
   const platform = thisPlatform();
   const { env } = process;
@@ -49,21 +46,20 @@ export async function runDaemon(options: RunOptions): Promise<number> {
     return EXIT.ok;
   }
   orders.takeSignals();
-  const log = loggerFor(loaded.config, options.write);
-  const daemon = await startDaemon({ loaded, load, log, platform, env, version });
-  options.onReady?.();
-  return await runUntilStopped(daemon, options, log.component('daemon'));
+  const log = loggerFor(loaded.config, host);
+  const daemon = await startDaemon({ loaded, load, log, platform, env, version, host });
+  return await runUntilStopped(daemon, orders, log.component('daemon'));
 }
 
 function loggerFor(
   { log: { level, format }, postgresql }: LoadedConfig['config'],
-  write: RunOptions['write'],
+  host: ServiceHost | undefined,
 ): RootLogger {
   process.stderr.on('error', () => {}); // whoever read the log is gone: that is no reason to stop
   const colour = process.stderr.isTTY && !process.env['NO_COLOR'];
   const log = createLogger(
-    write
-      ? { level, format: format === 'auto' ? 'message' : format, write }
+    host?.log
+      ? { level, format: format === 'auto' ? 'message' : format, write: host.log }
       : { level, format: chooseFormat(format, process.env), colour },
   );
   if (postgresql.password !== undefined) log.redact(postgresql.password);
@@ -71,11 +67,7 @@ function loggerFor(
 }
 
 /** Obeys orders until one of them, or a failure, ends the daemon; the exit code. */
-async function runUntilStopped(
-  daemon: Daemon,
-  { orders, onStopping }: RunOptions,
-  log: Logger,
-): Promise<number> {
+async function runUntilStopped(daemon: Daemon, orders: Orders, log: Logger): Promise<number> {
   const crashed = new Promise<never>((_resolve, reject) => {
     process.on('uncaughtException', reject);
     process.on('unhandledRejection', reject);
@@ -96,7 +88,6 @@ async function runUntilStopped(
     log.error(failure.message, { hint: failure.hint, stack: stackOf(failure) });
   }
   log.info('stopping', { reason });
-  onStopping?.();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => process.exit(EXIT.failed));
   setTimeout(() => process.exit(EXIT.failed), STOP_LIMIT_MS).unref();
   await daemon.stop(reason, failure);

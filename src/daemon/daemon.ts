@@ -9,7 +9,7 @@ import { SteepError } from '../lib/errors.ts';
 import type { RootLogger } from '../lib/log.ts';
 import { Metrics } from '../lib/metrics.ts';
 import type { Phase, ReloadOutcome, Subject } from '../operations/subject.ts';
-import type { Env, Platform } from '../platform/index.ts';
+import type { Env, Platform, ServiceHost } from '../platform/index.ts';
 import { clusterStateFile } from './cluster-state.ts';
 import { collectMetrics } from './collect-metrics.ts';
 import { CLOSED, type Door, openHttp, openIpc } from './doors.ts';
@@ -21,6 +21,7 @@ import { Postgresql } from './postgresql.ts';
 import { mergeReloaded } from './reload.ts';
 import { remoteHealth } from './remote-health.ts';
 import { RpcDoor } from './rpc-door.ts';
+import { ServiceReport } from './service-report.ts';
 
 export interface DaemonOptions {
   loaded: LoadedConfig;
@@ -30,6 +31,8 @@ export interface DaemonOptions {
   platform: Platform;
   env: Env;
   version: string;
+  /** The service manager that started this process; undefined: nobody watches. */
+  host?: ServiceHost | undefined;
 }
 
 export interface Daemon {
@@ -46,7 +49,7 @@ export interface Daemon {
  * daemon has the `state_dir` or an address, FAILED or PERMISSION_DENIED when a folder or port cannot be had.
  */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
-  const { loaded, load, log, platform, env, version } = options;
+  const { loaded, load, log, platform, env, version, host } = options;
   const own = log.component('daemon');
   const startedAt = new Date();
   const fatal = Promise.withResolvers<never>();
@@ -95,6 +98,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
   const reload = (actingFor: string | null): ReloadOutcome => {
     const by = actingFor === null ? {} : { acting_for: actingFor };
+    host?.reloading();
     try {
       const { config: fresh, applied, pending } = mergeReloaded(config, load().config);
       rpc.reload();
@@ -117,6 +121,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       own.error('configuration not reloaded; the running one stays in force', { error: error.message });
       postgresql?.audit('daemon.reloaded', { ...by, success: false, error_message: error.message });
       throw error;
+    } finally {
+      host?.ready();
     }
   };
 
@@ -197,6 +203,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   peers.start();
   postgresql?.start();
   phase = 'running';
+  if (host) stack.use(new ServiceReport(host, subject)).ready();
   own.info('ready', { version, node_id: nodeId, pid: process.pid, config: loaded.file, state_dir: stateDir });
 
   const running = stack.move();
@@ -205,6 +212,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     reload: () => reload(null),
     async stop(reason, error) {
       phase = 'stopping';
+      host?.stopping();
       const uptime = Math.round((Date.now() - startedAt.getTime()) / 1000);
       await postgresql?.recordStop(reason, uptime, error);
       await postgresql?.[Symbol.asyncDispose](); // before the doors: it was started after them

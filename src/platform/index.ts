@@ -5,6 +5,7 @@ import type { Platform } from './platform.ts';
 import { windows } from './windows.ts';
 
 export type { Env, IpcAccess, IpcAddresses, Platform } from './platform.ts';
+export type { ServiceHost } from './service.ts';
 
 /** The platform this process runs on. */
 export function thisPlatform(): Platform {

@@ -2,6 +2,8 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import path from 'node:path';
 import { type Env, type Platform } from './platform.ts';
 import * as posix from './posix.ts';
+import { systemdHost } from './systemd-host.ts';
+import { systemdManager } from './systemd.ts';
 import * as unixSocket from './unix-socket.ts';
 
 /** The XDG variable, which counts only when absolute, or its default below the home folder. */
@@ -41,6 +43,8 @@ export const linux: Platform = {
   peerOf: unixSocket.peerOnLinux,
   distrust: unixSocket.distrust,
   listenerOf,
+  serviceManager: systemdManager,
+  serviceHost: systemdHost,
 };
 
 const LISTEN = '0A';

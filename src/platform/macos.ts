@@ -1,4 +1,6 @@
 import path from 'node:path';
+import { launchdHost } from './launchd-host.ts';
+import { launchdManager } from './launchd.ts';
 import type { Env, Platform } from './platform.ts';
 import * as posix from './posix.ts';
 import * as unixSocket from './unix-socket.ts';
@@ -36,4 +38,6 @@ export const macos: Platform = {
   peerOf: unixSocket.peerOnMacos,
   distrust: unixSocket.distrust,
   listenerOf: () => undefined, // only lsof knows, and it may take seconds
+  serviceManager: launchdManager,
+  serviceHost: launchdHost,
 };

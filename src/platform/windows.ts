@@ -5,6 +5,7 @@ import path from 'node:path';
 import { SteepError } from '../lib/errors.ts';
 import type { Env, FileLock, Platform } from './platform.ts';
 import { listenOnPipe } from './windows-pipe.ts';
+import { windowsServiceManager } from './windows-service.ts';
 
 function folder(env: Env, variable: string, fallback: string, name: string): string {
   return path.win32.join(env[variable] ?? fallback, name);
@@ -36,6 +37,8 @@ export const windows: Platform = {
   peerOf: () => undefined, // the other end of a pipe cannot be identified
   distrust: () => undefined,
   listenerOf: () => undefined,
+  serviceManager: windowsServiceManager,
+  serviceHost: () => undefined, // the SCM starts `steep-repl service`, which makes its own
 };
 
 const GENERIC_READ_WRITE = 0xc0000000;

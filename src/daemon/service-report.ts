@@ -1,0 +1,53 @@
+/** What the service manager hears of the daemon: that it is ready, that its event loop lives, and how it is. */
+import { describeTarget } from '../db/target.ts';
+import type { Subject } from '../operations/subject.ts';
+import type { ServiceHost } from '../platform/index.ts';
+
+const REPORT_MS = 1000;
+
+export class ServiceReport implements Disposable {
+  private readonly host: ServiceHost;
+  private readonly subject: Subject;
+  private readonly timers: Timer[] = [];
+  private told = '';
+
+  constructor(host: ServiceHost, subject: Subject) {
+    this.host = host;
+    this.subject = subject;
+  }
+
+  ready(): void {
+    this.host.ready();
+    this.report();
+    this.timers.push(setInterval(() => this.report(), REPORT_MS));
+    const { watchdogMs } = this.host;
+    if (watchdogMs !== undefined) this.timers.push(setInterval(() => this.host.alive(), watchdogMs));
+  }
+
+  private report(): void {
+    const text = summaryOf(this.subject);
+    if (text === this.told) return;
+    this.told = text;
+    this.host.status(text);
+  }
+
+  [Symbol.dispose](): void {
+    for (const timer of this.timers) clearInterval(timer);
+  }
+}
+
+/** Without what changes by itself every second: the service manager is told of changes only. */
+function summaryOf(subject: Subject): string {
+  const { database } = subject;
+  if (database === undefined) return 'Witness';
+  const { state, target } = database;
+  const where = describeTarget(target);
+  switch (state.kind) {
+    case 'connected':
+      return `Connected to PostgreSQL ${state.version} at ${where}`;
+    case 'away':
+      return `PostgreSQL at ${where} cannot be used: ${state.message}`;
+    default:
+      return `Connecting to PostgreSQL at ${where}`;
+  }
+}

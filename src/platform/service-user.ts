@@ -1,0 +1,133 @@
+/** The system user of the service: what it is given so that it can read its configuration, and how it is taken back. */
+import { chownSync, lstatSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { SteepError } from '../lib/errors.ts';
+import { groupOfUser, userId } from './libc.ts';
+import type { ServiceOptions, Step } from './service.ts';
+import { modeOf, modeStep, quoted } from './steps.ts';
+
+interface Ids {
+  uid: number;
+  gid: number;
+}
+
+function idsOf(user: string): Ids | undefined {
+  const uid = userId(user);
+  const gid = groupOfUser(user);
+  return uid === undefined || gid === undefined ? undefined : { uid, gid };
+}
+
+function idsOrThrow(user: string): Ids {
+  const ids = idsOf(user);
+  if (ids) return ids;
+  throw new SteepError('FAILED', `there is no user '${user}'`, {
+    hint: 'make it first, or leave out --run-as',
+  });
+}
+
+/**
+ * The steps that let `user` read the configuration and have the key and the state. Only what root owns in the folder
+ * of the configuration is touched: what lies elsewhere has its rights for a reason.
+ */
+export function grants(user: string, stateFolder: string, options: ServiceOptions): Step[] {
+  if (user === 'root') return [];
+  const { config, keyFile, reads } = options;
+  const folder = path.dirname(config);
+  const inside = reads.filter((file) => file !== keyFile && file.startsWith(`${folder}/`));
+  const folders = [
+    ...new Set([config, ...inside, ...(keyFile ? [keyFile] : [])].map((file) => path.dirname(file))),
+  ];
+  return [
+    ...folders
+      .filter((dir) => (dir === folder || dir.startsWith(`${folder}/`)) && belongsToRoot(dir))
+      // Only to pass: what lies in it has modes of its own.
+      .map((dir) => modeStep(dir, (modeOf(dir) ?? 0) | 0o011)),
+    ...[config, ...inside].filter(belongsToRoot).flatMap((file) => letGroupRead(file, user)),
+    ...(keyFile?.startsWith(`${folder}/`) && belongsToRoot(keyFile) ? [giveFile(keyFile, user)] : []),
+    giveFolder(stateFolder, user),
+  ];
+}
+
+function belongsToRoot(file: string): boolean {
+  return statSync(file, { throwIfNoEntry: false })?.uid === 0;
+}
+
+function letGroupRead(file: string, user: string): Step[] {
+  const mode = modeOf(file) ?? 0;
+  if ((mode & 0o004) !== 0) return []; // anybody may
+  return [
+    {
+      title: `chgrp ${user} ${quoted(file)}`,
+      isDone: () => statSync(file).gid === idsOf(user)?.gid,
+      run: () => chownSync(file, 0, idsOrThrow(user).gid),
+    },
+    modeStep(file, mode | 0o040),
+  ];
+}
+
+function giveFile(file: string, user: string): Step {
+  return {
+    title: `chown ${user}: ${quoted(file)}`,
+    isDone: () => statSync(file).uid === idsOf(user)?.uid,
+    run() {
+      const { uid, gid } = idsOrThrow(user);
+      chownSync(file, uid, gid);
+    },
+  };
+}
+
+function giveFolder(folder: string, user: string): Step {
+  return {
+    title: `mkdir -p ${quoted(folder)} && chown -R ${user}: ${quoted(folder)}`,
+    isDone: () => {
+      const uid = idsOf(user)?.uid;
+      return (
+        uid !== undefined &&
+        [...tree(folder)].every((file) => lstatSync(file).uid === uid) &&
+        modeOf(folder) !== undefined
+      );
+    },
+    run() {
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      give(folder, idsOrThrow(user));
+    },
+  };
+}
+
+/** What belongs to the user below these folders goes back to root, before the user goes. */
+export function takeBack(user: string, folders: readonly string[]): Step[] {
+  return folders.map((folder) => {
+    const theirs = (): string[] => {
+      const ids = idsOf(user);
+      return [...tree(folder)].filter((file) => {
+        const { uid, gid } = lstatSync(file);
+        return uid === ids?.uid || gid === ids?.gid;
+      });
+    };
+    return {
+      title: `chown -R --from=${user} root: ${quoted(folder)}; chown -R --from=:${user} root: ${quoted(folder)}`,
+      isDone: () => theirs().length === 0,
+      run: () => {
+        for (const file of theirs()) giveOne(file, { uid: 0, gid: 0 });
+      },
+    };
+  });
+}
+
+function give(folder: string, ids: Ids): void {
+  for (const file of tree(folder)) giveOne(file, ids);
+}
+
+/** Whatever a link points to is not meant. */
+function giveOne(file: string, { uid, gid }: Ids): void {
+  if (!lstatSync(file).isSymbolicLink()) chownSync(file, uid, gid);
+}
+
+/** The folder and all below it; nothing if it is not there. */
+function* tree(folder: string): Generator<string> {
+  const found = lstatSync(folder, { throwIfNoEntry: false });
+  if (!found) return;
+  yield folder;
+  if (!found.isDirectory()) return;
+  for (const name of readdirSync(folder)) yield* tree(path.join(folder, name));
+}
