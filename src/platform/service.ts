@@ -68,6 +68,8 @@ export interface ServiceManager {
   /** As `status` names it: systemd, launchd, SCM. */
   readonly name: string;
   readonly scope: ServiceScope;
+  /** Whether `active` means that the daemon said it is ready; otherwise it has to be asked. */
+  readonly knowsReady: boolean;
   /** The steps of `install`, in order: those `before` give the service's user what it needs, so that it can be checked. */
   installation(options: ServiceOptions): { before: Step[]; after: Step[] };
   /** The steps of `uninstall`, in order; the service was stopped before. */
@@ -91,6 +93,9 @@ export interface ServiceManager {
   /** How to run this command with the rights that it lacked: `sudo steep-repl start`. */
   withRights(command: string): string;
 }
+
+/** What a service manager wants of the daemon, where it says so by calls instead of signals. */
+export type ServiceControl = { kind: 'reload' } | { kind: 'stop'; reason: string };
 
 /** The daemon's side. Every member may be called at any time; none throws. */
 export interface ServiceHost {

@@ -29,7 +29,7 @@ export function unitText(options: ServiceOptions, scope: ServiceScope, user: str
     // Each of these could make the runtime load other code or trust anybody.
     UnsetEnvironment:
       'BUN_OPTIONS BUN_BE_BUN BUN_INSPECT NODE_OPTIONS NODE_TLS_REJECT_UNAUTHORIZED LD_PRELOAD',
-    Environment: 'DO_NOT_TRACK=1',
+    Environment: `DO_NOT_TRACK=1 STEEP_SERVICE_SCOPE=${scope}`,
     LimitNOFILE: '65536',
   };
   const system = {

@@ -41,6 +41,7 @@ export function systemdManager(scope: ServiceScope, env: Env): ServiceManager {
 
 class Systemd implements ServiceManager {
   readonly name = 'systemd';
+  readonly knowsReady = true;
   readonly scope: ServiceScope;
   private readonly env: Env;
   private readonly unitFile: string;

@@ -1,0 +1,54 @@
+/** What the service is to run: the executable, and all files that the configuration names. */
+import { realpathSync } from 'node:fs';
+import path from 'node:path';
+import { isThere } from '../../config/locate.ts';
+import { type LoadedConfig, loadConfig } from '../../config/load.ts';
+import type { Config } from '../../config/schema.ts';
+import { SteepError } from '../../lib/errors.ts';
+import { type Platform, type ServiceOptions, type ServiceScope } from '../../platform/index.ts';
+
+/** The machine's service uses the machine's file, also for a root whose own home folder has another. */
+export function loadFor(scope: ServiceScope, option: string | undefined, platform: Platform): LoadedConfig {
+  const { env } = process;
+  const file =
+    option ?? (scope === 'system' ? path.join(platform.configDirs(env).system, 'config.yaml') : undefined);
+  return loadConfig({
+    path: file,
+    env: scope === 'system' ? { ...env, STEEP_SERVICE_SCOPE: 'system' } : env,
+    platform,
+  });
+}
+
+/** Throws FAILED when this is no executable of ours. */
+export function serviceOptions({ config, file }: LoadedConfig, runAs: string | undefined): ServiceOptions {
+  // Sources in a working copy are no place to start at boot from.
+  if (!/\$bunfs|~BUN/.test(Bun.main))
+    throw new SteepError('FAILED', 'only the compiled executable can be a service', {
+      hint: 'bun run build, then  dist/steep-repl install',
+    });
+  return {
+    executable: realpathSync(process.execPath),
+    config: realpathSync(file),
+    runAs,
+    stateDir: config.state_dir,
+    keyFile: usedKey(config),
+    reads: filesOf(config).filter(isThere),
+    writes: config.ipc.path === undefined ? [] : [path.dirname(config.ipc.path)],
+  };
+}
+
+function usedKey({ grpc: { enabled, insecure, tls } }: Config): string | undefined {
+  return enabled && !insecure && isThere(tls.key_file) ? tls.key_file : undefined;
+}
+
+function filesOf({ grpc, postgresql, election }: Config): string[] {
+  const { cert_file: cert, key_file: key, ca_file: ca, crl_file: crl } = grpc.tls;
+  const { sslrootcert, sslcert, sslkey, password_command: command } = postgresql;
+  const etcd = election.etcd;
+  return [
+    ...(grpc.enabled && !grpc.insecure ? [cert, key, ca, crl] : []),
+    ...[sslrootcert === 'system' ? undefined : sslrootcert, sslcert, sslkey],
+    ...[etcd?.ca_file, etcd?.cert_file, etcd?.key_file],
+    command?.[0]?.startsWith('/') ? command[0] : undefined,
+  ].filter((file) => file !== undefined);
+}
