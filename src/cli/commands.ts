@@ -71,5 +71,5 @@ export const commands: Record<string, Entry> = {
 
 /** What programs start and people do not: in no help, no completion and no documentation. */
 export const hiddenCommands: Record<string, Omit<Entry, 'about'>> = {
-  service: { load: () => import('./service.ts') },
+  service: { load: () => import('./service/process.ts') },
 };

@@ -6,7 +6,7 @@ import { chooseFormat, createLogger, type Logger, type RootLogger } from '../lib
 import { type ServiceHost, thisPlatform } from '../platform/index.ts';
 import { defineCommand } from './command.ts';
 import { Orders } from './orders.ts';
-import { configArg, EXIT, printText } from './output.ts';
+import { configArg, EXIT, exitCodeOf, printError, printText } from './output.ts';
 import { version } from './version-info.ts';
 
 /** A stop that takes longer is ended: the service manager would do it anyway, and less politely. */
@@ -16,9 +16,24 @@ export const command = defineCommand({
   args: { config: configArg, debug: { type: 'boolean', description: 'Log at level debug' } },
   async run({ config: path, debug }) {
     const host = thisPlatform().serviceHost(process.env);
-    return process.exit(await runDaemon({ path, debug: debug === true, orders: new Orders(), host }));
+    const orders = new Orders();
+    return process.exit(await reported(host, () => runDaemon({ path, debug: debug === true, orders, host })));
   },
 });
+
+/** The exit code of a run, as the service manager that started it is to see it; it hears the reason of a refusal too. */
+async function reported(host: ServiceHost | undefined, run: () => Promise<number>): Promise<number> {
+  if (host === undefined) return await run();
+  try {
+    return host.ended(await run());
+  } catch (thrown) {
+    const error = SteepError.from(thrown);
+    host.log?.(`${error.message}${error.hint === undefined ? '' : `  hint: ${error.hint}`}`, 'error');
+    host.status(error.message);
+    printError(error);
+    return host.ended(exitCodeOf(error));
+  }
+}
 
 export interface RunOptions {
   /** The argument of --config. */
@@ -42,7 +57,9 @@ export async function runDaemon(options: RunOptions): Promise<number> {
   };
   const loaded = load();
   if (!loaded.config.enabled) {
-    printText(`steep-repl is switched off: enabled is false in ${loaded.file}`, 'stderr');
+    const message = `steep-repl is switched off: enabled is false in ${loaded.file}`;
+    if (host?.log) host.log(message, 'info');
+    else printText(message, 'stderr');
     return EXIT.ok;
   }
   orders.takeSignals();
@@ -55,15 +72,16 @@ function loggerFor(
   { log: { level, format }, postgresql }: LoadedConfig['config'],
   host: ServiceHost | undefined,
 ): RootLogger {
-  process.stderr.on('error', () => {}); // whoever read the log is gone: that is no reason to stop
-  const colour = process.stderr.isTTY && !process.env['NO_COLOR'];
-  const log = createLogger(
-    host?.log
-      ? { level, format: format === 'auto' ? 'message' : format, write: host.log }
-      : { level, format: chooseFormat(format, process.env), colour },
-  );
+  const log = host?.log
+    ? createLogger({ level, format: format === 'auto' ? 'message' : format, write: host.log })
+    : createLogger({ level, format: chooseFormat(format, process.env), colour: wantsColour() });
   if (postgresql.password !== undefined) log.redact(postgresql.password);
   return log;
+}
+
+function wantsColour(): boolean {
+  process.stderr.on('error', () => {}); // whoever read the log is gone: that is no reason to stop
+  return process.stderr.isTTY && !process.env['NO_COLOR'];
 }
 
 /** Obeys orders until one of them, or a failure, ends the daemon; the exit code. */

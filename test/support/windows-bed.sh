@@ -73,7 +73,7 @@ inside() {
     mount --bind "$2" "$1/w"
     mount --bind -o ro "$3" "$1/cache"
     mount --bind -o ro "$4" "$1/repository"
-    exec chroot "$1" env -i HOME=/root WINEPREFIX=/w/.wine WINEDEBUG="${WINEDEBUG:--all}" LANG=C.UTF-8 \
+    exec chroot "$1" env -i HOME=/root WINEPREFIX=/w/.wine WINEDEBUG="${WINEDEBUG:--all}" LANG=C.UTF-8 XDG_RUNTIME_DIR=/tmp \
       ${STEEP_TEST_RUN:+STEEP_TEST_RUN="$STEEP_TEST_RUN"} WINE=/usr/lib/wine/wine64 \
       PATH=/usr/lib/wine:/usr/bin:/bin sh -c "cd /w; $5"' \
     _ "$root" "$(readlink -f "$1")" "$cache" "$repository" "$2"
