@@ -2,9 +2,9 @@
  * The one logger: levels by consola, three forms of a line, and secrets taken out inside it, so that no caller
  * can forget to. Lines go to stderr; stdout belongs to the data of commands.
  */
-import { fstatSync } from 'node:fs';
 import { type ConsolaInstance, createConsola, type LogObject, LogLevels } from 'consola/core';
 import { messageOf } from './errors.ts';
+import { stderrIsJournal } from './journal.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 export type LogFormat = 'pretty' | 'journal' | 'json';
@@ -71,10 +71,7 @@ export function chooseFormat(
 ): LogFormat {
   if (configured !== 'auto') return configured;
   if (process.stderr.isTTY) return 'pretty';
-  const stream = env['JOURNAL_STREAM'];
-  if (stream === undefined) return 'json';
-  const { dev, ino } = fstatSync(2);
-  return stream === `${dev}:${ino}` ? 'journal' : 'json';
+  return stderrIsJournal(env) ? 'journal' : 'json';
 }
 
 function facade(consola: ConsolaInstance): Logger {

@@ -1,16 +1,16 @@
 /** The daemon under launchd, which asks nothing of its processes but their exit code; the log goes to syslog(3). */
 import type { LogLevel } from '../lib/log.ts';
 import { openSystemLog } from './libc.ts';
-import { LAUNCHD_LABEL } from './launchd-plist.ts';
 import type { Env } from './platform.ts';
 import type { ServiceHost } from './service.ts';
 
-const PRIORITIES: Record<LogLevel, number> = { error: 3, warn: 4, info: 6, debug: 7 };
+/** Those of syslog(3); macOS keeps notices on disk, but what is only for information in memory for minutes. */
+const PRIORITIES: Record<LogLevel, number> = { error: 3, warn: 4, info: 5, debug: 7 };
 /** A configuration that cannot be used. */
 const USAGE = 2;
 
 export function launchdHost(env: Env): ServiceHost | undefined {
-  if (env['XPC_SERVICE_NAME'] !== LAUNCHD_LABEL) return undefined;
+  if (!env['STEEP_SERVICE_SCOPE']) return undefined; // only the property list sets it
   const write = openSystemLog('steep-repl');
   return {
     ready() {},

@@ -20,7 +20,7 @@ export function plistText(options: ServiceOptions, user: string | undefined): st
     ExitTimeOut: 15,
     ProcessType: 'Standard',
     Umask: 0o077,
-    EnvironmentVariables: { DO_NOT_TRACK: '1', XPC_SERVICE_NAME: LAUNCHD_LABEL },
+    EnvironmentVariables: { DO_NOT_TRACK: '1', STEEP_SERVICE_SCOPE: user === undefined ? 'user' : 'system' },
     SoftResourceLimits: { NumberOfFiles: 65_536 },
     // The log goes to the system; this is for what the runtime says before it dies.
     StandardErrorPath: path.posix.join(options.stateDir, 'stderr.log'),

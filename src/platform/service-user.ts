@@ -1,10 +1,16 @@
 /** The system user of the service: what it is given so that it can read its configuration, and how it is taken back. */
-import { chownSync, lstatSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, lstatSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { SteepError } from '../lib/errors.ts';
 import { groupOfUser, userId } from './libc.ts';
 import type { ServiceOptions, Step } from './service.ts';
 import { modeOf, modeStep, quoted } from './steps.ts';
+
+/** A folder of the service's user; the mode is that of a new one. */
+export interface OwnFolder {
+  folder: string;
+  mode: number;
+}
 
 interface Ids {
   uid: number;
@@ -29,7 +35,7 @@ function idsOrThrow(user: string): Ids {
  * The steps that let `user` read the configuration and have the key and the state. Only what root owns in the folder
  * of the configuration is touched: what lies elsewhere has its rights for a reason.
  */
-export function grants(user: string, stateFolder: string, options: ServiceOptions): Step[] {
+export function grants(user: string, own: readonly OwnFolder[], options: ServiceOptions): Step[] {
   if (user === 'root') return [];
   const { config, keyFile, reads } = options;
   const folder = path.dirname(config);
@@ -44,7 +50,7 @@ export function grants(user: string, stateFolder: string, options: ServiceOption
       .map((dir) => modeStep(dir, (modeOf(dir) ?? 0) | 0o011)),
     ...[config, ...inside].filter(belongsToRoot).flatMap((file) => letGroupRead(file, user)),
     ...(keyFile?.startsWith(`${folder}/`) && belongsToRoot(keyFile) ? [giveFile(keyFile, user)] : []),
-    giveFolder(stateFolder, user),
+    ...own.map((each) => giveFolder(each, user)),
   ];
 }
 
@@ -76,7 +82,7 @@ function giveFile(file: string, user: string): Step {
   };
 }
 
-function giveFolder(folder: string, user: string): Step {
+function giveFolder({ folder, mode }: OwnFolder, user: string): Step {
   return {
     title: `mkdir -p ${quoted(folder)} && chown -R ${user}: ${quoted(folder)}`,
     isDone: () => {
@@ -88,7 +94,7 @@ function giveFolder(folder: string, user: string): Step {
       );
     },
     run() {
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      if (mkdirSync(folder, { recursive: true }) !== undefined) chmodSync(folder, mode);
       give(folder, idsOrThrow(user));
     },
   };
@@ -105,7 +111,7 @@ export function takeBack(user: string, folders: readonly string[]): Step[] {
       });
     };
     return {
-      title: `chown -R --from=${user} root: ${quoted(folder)}; chown -R --from=:${user} root: ${quoted(folder)}`,
+      title: `chown root: what belongs to ${user} in ${folder}`,
       isDone: () => theirs().length === 0,
       run: () => {
         for (const file of theirs()) giveOne(file, { uid: 0, gid: 0 });

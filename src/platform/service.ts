@@ -14,6 +14,8 @@ export interface ServiceOptions {
   /** The user it runs as; undefined: the platform's usual one. Without meaning for a user's own service. */
   runAs: string | undefined;
   stateDir: string;
+  /** Whether the daemon can be asked over IPC. */
+  answers: boolean;
   /** The private key of grpc.tls, which is given to the service's user; undefined: there is none (yet). */
   keyFile: string | undefined;
   /** Files that the daemon reads, and folders of sockets that it makes, wherever they lie. */

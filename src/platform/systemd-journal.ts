@@ -13,7 +13,7 @@ export async function* readJournal(match: readonly string[], query: LogQuery): A
     ...(follow ? ['--follow'] : []),
   ];
   try {
-    for await (const line of linesOfTool(command)) {
+    for await (const line of linesOfTool(command, follow)) {
       if (line.startsWith('{')) yield entryFrom(JSON.parse(line) as Record<string, unknown>);
     }
   } catch (thrown) {

@@ -11,8 +11,8 @@ export function unitText(options: ServiceOptions, scope: ServiceScope, user: str
   const common = {
     Type: 'notify',
     ExecStart: command('run', '--config', config),
-    // Unlike a signal, it waits, and fails when the file cannot be used.
-    ExecReload: command('reload', '--config', config),
+    // Unlike a signal, asking waits, and fails when the file cannot be used.
+    ExecReload: options.answers ? command('reload', '--config', config) : '/bin/kill -HUP $MAINPID',
     Restart: 'on-failure',
     RestartSec: '1',
     // A configuration that cannot be used does not mend itself.

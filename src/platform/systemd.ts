@@ -67,7 +67,7 @@ class Systemd implements ServiceManager {
           ? []
           : [
               ...(options.runAs === undefined ? [makeUser] : []),
-              ...grants(user, ownState ? STATE_BASE : options.stateDir, options),
+              ...grants(user, [{ folder: ownState ? STATE_BASE : options.stateDir, mode: 0o700 }], options),
             ],
       after: [
         writeStep(this.unitFile, unitText(options, this.scope, user)),
@@ -157,7 +157,7 @@ class Systemd implements ServiceManager {
   }
 
   withRights(command: string): string {
-    return this.scope === 'system' ? `sudo ${command}` : command;
+    return this.scope === 'system' && !currentUser().privileged ? `sudo ${command}` : command;
   }
 
   private unit(): string | undefined {

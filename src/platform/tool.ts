@@ -10,7 +10,10 @@ interface ToolResult {
 }
 
 /** What the tool printed, whatever its exit code. Throws FAILED when it is not there, TIMEOUT. */
-async function askTool(command: readonly string[], env: Record<string, string>): Promise<ToolResult> {
+export async function askTool(
+  command: readonly string[],
+  env: Record<string, string> = {},
+): Promise<ToolResult> {
   const child = start(command, env, LIMIT_MS);
   const [stdout, stderr, code] = await Promise.all([
     new Response(child.stdout).text(),
@@ -32,9 +35,9 @@ export async function runTool(command: readonly string[], env: Record<string, st
   throw new SteepError(denied.test(stderr) ? 'PERMISSION_DENIED' : 'FAILED', `${command[0]}: ${said}`);
 }
 
-/** Its lines as they come. Ends the tool when the reader goes away. */
-export async function* linesOfTool(command: readonly string[]): AsyncGenerator<string> {
-  const child = start(command, {});
+/** Its lines as they come. Ends the tool when the reader goes away; without `endless` after a minute, too. */
+export async function* linesOfTool(command: readonly string[], endless: boolean): AsyncGenerator<string> {
+  const child = start(command, {}, endless ? undefined : LIMIT_MS);
   const decoder = new TextDecoder();
   let rest = '';
   try {

@@ -31,6 +31,7 @@ export function serviceOptions({ config, file }: LoadedConfig, runAs: string | u
     config: realpathSync(file),
     runAs,
     stateDir: config.state_dir,
+    answers: config.ipc.enabled,
     keyFile: usedKey(config),
     reads: filesOf(config).filter(isThere),
     writes: config.ipc.path === undefined ? [] : [path.dirname(config.ipc.path)],

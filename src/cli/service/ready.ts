@@ -6,6 +6,7 @@ import { formatSeconds } from '../format.ts';
 import { EXIT, printError, printJson, printText } from '../output.ts';
 import { entryLine } from './logs.ts';
 import { nameOf } from './manager.ts';
+import { serviceJson } from './seen.ts';
 
 const LIMIT_MS = 30_000;
 const POLL_MS = 50;
@@ -68,20 +69,6 @@ async function showLog(manager: ServiceManager, since: Date): Promise<void> {
   } catch (error) {
     printError(SteepError.from(error));
   }
-}
-
-/** The stable shape of a service in JSON. */
-export function serviceJson({ name, scope }: ServiceManager, state: ServiceState): Record<string, unknown> {
-  return {
-    manager: name,
-    scope,
-    installed: state.installed,
-    enabled: state.enabled,
-    activity: state.activity,
-    pid: state.pid ?? null,
-    since: state.since?.toISOString() ?? null,
-    detail: state.detail ?? null,
-  };
 }
 
 export function printState(manager: ServiceManager, state: ServiceState): void {
