@@ -1,33 +1,19 @@
 #!/usr/bin/env bash
-# Runs Windows x64 programs on Linux: Debian 13's wine 10 in a root file system of its own, and from npm a Windows
-# PostgreSQL 18 and Bun. As root; test/support/windows.ts is what tests use.
+# Runs Windows x64 programs on Linux, as root: Debian 13's wine 10 in a root file system of its own.
+# test/support/windows.ts is what tests use.
 #
-#   windows-bed.sh prepare            builds what is missing in $STEEP_WINDOWS_BED (once, about a minute, 1.5 GB)
-#   windows-bed.sh sh DIR COMMANDS    a shell inside; DIR is /w there, Z:\w for Windows, DIR/.wine its drive C:
-#   windows-bed.sh end DIR            ends every Windows program of DIR
+#   windows-bed.sh prepare                builds what is missing in $STEEP_WINDOWS_BED (once, a minute, 2 GB)
+#   windows-bed.sh begin DIR              a fresh Windows: DIR is Z:\w there, this repository Z:\repository
+#   windows-bed.sh sh DIR SCRIPT [ARG…]   a shell beside it, in DIR; $WINE runs a Windows program
+#   windows-bed.sh end DIR                ends all programs of that Windows
 #
-# wine is not Windows: docs/windows.md lists what it cannot show. Its background processes keep the output that the
-# first program was given: a file, since a pipe would never end.
+# wine is not Windows: docs/windows.md lists what it cannot show. Background processes keep the output of `begin`,
+# DIR/wine.log, with what services write into the Event Log.
 set -euo pipefail
 
 cache=${STEEP_WINDOWS_BED:-/var/cache/steep-repl/windows-bed}
 root=$cache/root
 repository=$(cd "$(dirname "$0")/../.." && pwd)
-
-version_of() { # a package that package.json pins
-  node -p "const p = require('$repository/package.json'); ({ ...p.devDependencies, ...p.optionalDependencies })['$1']"
-}
-
-# fetch PACKAGE VERSION FOLDER: npm installs no package of another operating system; it packs any.
-fetch() {
-  local target=$cache/$3 work
-  [ "$(cat "$target/.version" 2>/dev/null)" = "$2" ] && return
-  work=$(mktemp -d)
-  rm -rf "$target" && mkdir -p "$target"
-  (cd "$work" && npm pack --silent "$1@$2" >/dev/null && tar -xzf ./*.tgz -C "$target" --strip-components=1)
-  rm -rf "$work"
-  echo "$2" >"$target/.version"
-}
 
 make_root() {
   [ -e "$root.made" ] && return
@@ -45,12 +31,12 @@ make_root() {
   touch "$root.made"
 }
 
-# A drive C: to copy: to make one takes seconds.
-make_prefix() {
-  [ -e "$cache/prefix/.made" ] && return
-  rm -rf "$cache/prefix" && mkdir -p "$cache/prefix"
-  inside "$cache/prefix" '$WINE wineboot -i >/dev/null 2>&1; wineserver -w'
-  touch "$cache/prefix/.made"
+# A drive C: to copy, because making one takes seconds.
+make_drive() {
+  [ -e "$cache/drive/.made" ] && return
+  rm -rf "$cache/drive" && mkdir -p "$cache/drive"
+  inside "$cache/drive" '$WINE wineboot -i >/dev/null 2>&1; wineserver -w'
+  touch "$cache/drive/.made"
 }
 
 prepare() {
@@ -58,33 +44,46 @@ prepare() {
   exec 9>"$cache/lock"
   flock 9
   make_root
-  fetch @embedded-postgres/windows-x64 "$(version_of @embedded-postgres/windows-x64)" postgres
-  fetch @oven/bun-windows-x64 "$(version_of bun)" bun
-  make_prefix
+  make_drive
   exec 9>&-
+}
+
+# The programs of Windows itself stay where they are: they are most of the drive.
+begin() {
+  local shared=(system32 winsxs) windows=.wine/drive_c/windows name
+  tar -C "$cache/drive" -c "${shared[@]/#/--exclude=$windows/}" .wine | tar -C "$1" -x
+  for name in "${shared[@]}"; do ln -s "/cache/drive/$windows/$name" "$1/$windows/$name"; done
+  # Else services would end with the first program.
+  WINEDEBUG=-all,+eventlog inside "$1" 'wineserver -p; exec $WINE cmd /c exit' >"$1/wine.log" 2>&1 </dev/null
 }
 
 # A mount namespace of its own: nothing stays mounted when it ends, however it ends.
 inside() {
+  local folder
+  folder=$(readlink -f "$1")
+  shift
   unshare -m --propagation private bash -c '
     set -e
-    mount -t proc proc "$1/proc"
-    mount --rbind /dev "$1/dev"
-    mount --bind "$2" "$1/w"
-    mount --bind -o ro "$3" "$1/cache"
-    mount --bind -o ro "$4" "$1/repository"
-    exec chroot "$1" env -i HOME=/root WINEPREFIX=/w/.wine WINEDEBUG="${WINEDEBUG:--all}" LANG=C.UTF-8 XDG_RUNTIME_DIR=/tmp \
-      ${STEEP_TEST_RUN:+STEEP_TEST_RUN="$STEEP_TEST_RUN"} WINE=/usr/lib/wine/wine64 \
-      PATH=/usr/lib/wine:/usr/bin:/bin sh -c "cd /w; $5"' \
-    _ "$root" "$(readlink -f "$1")" "$cache" "$repository" "$2"
+    root=$1
+    mount -t proc proc "$root/proc"
+    mount --rbind /dev "$root/dev"
+    mount --bind "$2" "$root/w"
+    mount --bind -o ro "$3" "$root/cache"
+    mount --bind -o ro "$4" "$root/repository"
+    shift 4
+    exec chroot "$root" env -i HOME=/root WINEPREFIX=/w/.wine WINEDEBUG="${WINEDEBUG:--all}" LANG=C.UTF-8 \
+      ${STEEP_TEST_RUN:+STEEP_TEST_RUN="$STEEP_TEST_RUN"} XDG_RUNTIME_DIR=/tmp WINE=/usr/lib/wine/wine64 \
+      PATH=/usr/lib/wine:/usr/bin:/bin sh -c "cd /w; $1" "$@"' \
+    _ "$root" "$folder" "$cache" "$repository" "$@"
 }
 
 case ${1:-} in
   prepare) prepare ;;
-  sh) inside "$2" "$3" ;;
+  begin) begin "$2" ;;
+  sh) inside "${@:2}" ;;
   end) inside "$2" 'wineserver -k; wineserver -w' ;;
   *)
-    sed -n '2,10p' "$0" >&2
+    sed -n '2,11p' "$0" >&2
     exit 2
     ;;
 esac
