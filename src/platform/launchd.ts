@@ -20,7 +20,7 @@ import type {
 import { grants, takeBack } from './service-user.ts';
 import { commandStep, removeStep, writeStep } from './steps.ts';
 import { askTool, runTool } from './tool.ts';
-import { SERVICE_USER } from './unix-socket.ts';
+import { SERVICE_USER, SHARED_SOCKET } from './unix-socket.ts';
 
 const LIBRARY = '/Library';
 const GONE_LIMIT_MS = 20_000;
@@ -78,7 +78,14 @@ class Launchd implements ServiceManager {
 
   removal(): Step[] {
     return [
+      {
+        title: `launchctl bootout ${this.target}`,
+        isDone: async () => (await this.printed()) === undefined,
+        run: () => this.stop(),
+      },
       removeStep(this.plist),
+      // The lock of the address that other programs know: it lies where nothing cleans up.
+      ...(this.scope === 'system' ? [removeStep(`${SHARED_SOCKET}.lock`)] : []),
       ...(this.user() === SERVICE_USER ? [...takeBack(SERVICE_USER, [this.steep]), ...removeUserSteps] : []),
     ];
   }

@@ -37,7 +37,7 @@ export const linux: Platform = {
   lockFile: posix.lockFile,
   ipcAddresses: (scope, env) => {
     const folder = scope === 'system' ? '/run/steep-repl' : below(env['XDG_RUNTIME_DIR'], 'steep-repl');
-    return { private: below(folder, 'steep-repl.sock'), shared: '/tmp/steep-repl.sock' };
+    return { private: below(folder, 'steep-repl.sock'), shared: unixSocket.SHARED_SOCKET };
   },
   listenLocally: unixSocket.listenLocally,
   peerOf: unixSocket.peerOnLinux,

@@ -31,7 +31,7 @@ export const macos: Platform = {
         : inHome(env, 'Library/Application Support/steep');
     return {
       private: base === undefined ? undefined : path.posix.join(base, 'run/steep-repl.sock'),
-      shared: '/tmp/steep-repl.sock',
+      shared: unixSocket.SHARED_SOCKET,
     };
   },
   listenLocally: unixSocket.listenLocally,

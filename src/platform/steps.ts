@@ -37,13 +37,14 @@ export function modeStep(file: string, mode: number): Step {
 
 export function commandStep(
   command: readonly string[],
-  isDone: () => boolean | Promise<boolean> = () => false,
+  isDone: () => boolean | Promise<boolean>,
+  env: () => Record<string, string> = () => ({}),
 ): Step {
   return {
     title: command.map(quoted).join(' '),
     isDone,
     async run() {
-      await runTool(command);
+      await runTool(command, env());
     },
   };
 }

@@ -20,7 +20,7 @@ import { readJournal } from './systemd-journal.ts';
 import { NOT_INSTALLED, SHOWN_PROPERTIES, stateFrom } from './systemd-state.ts';
 import { STATE_BASE, unitText } from './systemd-unit.ts';
 import { runTool } from './tool.ts';
-import { SERVICE_USER } from './unix-socket.ts';
+import { SERVICE_USER, SHARED_SOCKET } from './unix-socket.ts';
 
 const UNIT = 'steep-repl.service';
 const CONFIG_FOLDER = '/etc/steep';
@@ -70,12 +70,12 @@ class Systemd implements ServiceManager {
               ...grants(user, [{ folder: ownState ? STATE_BASE : options.stateDir, mode: 0o700 }], options),
             ],
       after: [
-        writeStep(this.unitFile, unitText(options, this.scope, user)),
-        commandStep([...this.systemctl, 'daemon-reload'], async () => {
+        this.written(unitText(options, this.scope, user)),
+        this.step(['daemon-reload'], async () => {
           const { LoadState, NeedDaemonReload } = await this.show(['LoadState', 'NeedDaemonReload']);
           return LoadState === 'loaded' && NeedDaemonReload === 'no';
         }),
-        commandStep([...this.systemctl, 'enable', UNIT], async () => (await this.state()).enabled),
+        this.step(['enable', UNIT], async () => (await this.state()).enabled),
       ],
     };
   }
@@ -84,16 +84,12 @@ class Systemd implements ServiceManager {
     const user = /^User=(.+)$/m.exec(this.unit() ?? '')?.[1];
     const madeByUs = user === SERVICE_USER && readFileSync('/etc/passwd', 'utf8').includes(`:${COMMENT}:`);
     return [
-      commandStep([...this.systemctl, 'disable', UNIT], async () => !(await this.state()).enabled),
-      commandStep(
-        [...this.systemctl, 'reset-failed', UNIT],
-        async () => (await this.state()).activity !== 'failed',
-      ),
+      this.step(['disable', UNIT], async () => !(await this.state()).enabled),
+      this.step(['reset-failed', UNIT], async () => (await this.state()).activity !== 'failed'),
       removeStep(this.unitFile),
-      commandStep(
-        [...this.systemctl, 'daemon-reload'],
-        async () => (await this.show(['LoadState']))['LoadState'] === 'not-found',
-      ),
+      this.step(['daemon-reload'], async () => (await this.show(['LoadState']))['LoadState'] === 'not-found'),
+      // The lock of the address that other programs know: it lies where nothing cleans up.
+      ...(this.scope === 'system' ? [removeStep(`${SHARED_SOCKET}.lock`)] : []),
       ...(madeByUs
         ? [
             ...takeBack(user, [CONFIG_FOLDER, STATE_BASE]),
@@ -180,6 +176,22 @@ class Systemd implements ServiceManager {
         .filter((line) => line.includes('='))
         .map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]),
     );
+  }
+
+  /** Where no systemd runs, a unit is worth nothing: it is asked first, and the file is not written in vain. */
+  private written(text: string): Step {
+    const step = writeStep(this.unitFile, text);
+    return {
+      ...step,
+      isDone: async () => {
+        await this.show(['LoadState']);
+        return await step.isDone();
+      },
+    };
+  }
+
+  private step(args: string[], isDone: () => Promise<boolean>): Step {
+    return commandStep([...this.systemctl, ...args], isDone, () => this.environment());
   }
 
   private async ask(args: string[]): Promise<string> {

@@ -40,6 +40,8 @@ export async function* linesOfTool(command: readonly string[], endless: boolean)
   const child = start(command, {}, endless ? undefined : LIMIT_MS);
   const decoder = new TextDecoder();
   let rest = '';
+  const end = (): void => child.kill();
+  process.once('exit', end);
   try {
     for await (const chunk of child.stdout) {
       const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n');
@@ -52,7 +54,8 @@ export async function* linesOfTool(command: readonly string[], endless: boolean)
       throw new SteepError('FAILED', `${command[0]}: ${said.split('\n')[0] ?? ''}`);
     }
   } finally {
-    child.kill();
+    process.off('exit', end);
+    end();
   }
 }
 

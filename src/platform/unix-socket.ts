@@ -9,6 +9,8 @@ import { currentUser, lockFile } from './posix.ts';
 
 /** The account of the system service. */
 export const SERVICE_USER = 'steep-repl';
+/** Where other Steep programs look. */
+export const SHARED_SOCKET = '/tmp/steep-repl.sock';
 
 const ANSWER_MS = 2000;
 

@@ -25,6 +25,8 @@ export const command = defineCommand({
       since: args.since === undefined ? undefined : timeFrom('--since', args.since),
       follow: args.follow === true,
     };
+    // Ended by a signal, it ends what it reads from.
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(EXIT.ok));
     await withRights(manager, 'logs', async () => {
       const entries: LogEntry[] = [];
       for await (const entry of manager.logs(query)) {

@@ -26,15 +26,17 @@ export async function becomeReady(
     const error = SteepError.from(thrown);
     if (error.code !== 'FAILED' && error.code !== 'TIMEOUT') throw error;
     await showLog(manager, began);
-    printError(error);
+    const { detail } = await manager.state();
+    printError(
+      new SteepError('FAILED', `the daemon did not become ready: ${detail ?? error.message}`, {
+        hint: 'its log is above; more:  steep-repl logs',
+      }),
+    );
     return EXIT.failed;
   }
   const state = await manager.state();
   if (json) printState(manager, state);
-  else
-    printText(
-      `${nameOf(manager)} is ready after ${formatSeconds((Date.now() - began.getTime()) / 1000)}, pid ${state.pid}`,
-    );
+  else printText(`${nameOf(manager)} is ready after ${Date.now() - began.getTime()} ms, pid ${state.pid}`);
   return EXIT.ok;
 }
 

@@ -20,8 +20,14 @@ export function runBy(service: Service | undefined, pid: number): string | undef
 
 /** Nobody answers: the service may know why. */
 export function explained(error: SteepError, service: Service | undefined): SteepError {
-  if (service === undefined || error.code !== 'NOT_RUNNING') return error;
+  if (service === undefined || (error.code !== 'NOT_RUNNING' && error.code !== 'PERMISSION_DENIED'))
+    return error;
   const { manager, state } = service;
+  if (error.code === 'PERMISSION_DENIED')
+    return new SteepError(error.code, `${error.message}; ${nameOf(manager)} is ${inWords(state)}`, {
+      cause: error,
+      ...(error.hint === undefined ? {} : { hint: error.hint }),
+    });
   if (state.activity === 'active' || state.activity === 'starting')
     return new SteepError('NOT_RUNNING', `${nameOf(manager)} is ${inWords(state)}, but ${error.message}`, {
       cause: error,

@@ -1,3 +1,5 @@
+import { SteepError } from '../../lib/errors.ts';
+import { thisPlatform } from '../../platform/index.ts';
 import { confirm, yesArg } from '../confirm.ts';
 import { defineCommand } from '../command.ts';
 import { jsonArg, printJson, printText } from '../output.ts';
@@ -8,6 +10,10 @@ export const command = defineCommand({
   /** Configuration and state stay: whoever installs again is the same node. JSON: `steps[]` that were done, `kept[]`. */
   async run(args) {
     const { manager, state } = await installedService(args.user);
+    if (manager.scope === 'system' && !thisPlatform().currentUser().privileged)
+      throw new SteepError('PERMISSION_DENIED', `this user may not remove ${nameOf(manager)}`, {
+        hint: manager.withRights('steep-repl uninstall'),
+      });
     const kept = manager.kept();
     const stays = kept.length === 0 ? '' : ` ${kept.join(' and ')} stay${kept.length === 1 ? 's' : ''}.`;
     const running = state.pid === undefined ? '' : `stops the daemon, pid ${state.pid}, and `;
