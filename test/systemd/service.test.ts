@@ -148,6 +148,14 @@ describe('start', () => {
     expect(checked.stdout.match(/^fail +(?![ p])/gm)).toBeNull();
     expect((await machine.run('steep-repl doctor')).stdout).toMatch(/ok +service .* is active/);
   });
+
+  test('a configuration or certificate made anew by root stays readable for the service', async () => {
+    await machine.ok('steep-repl config init --force --node-id node-a && steep-repl tls init');
+    expect(await machine.ok('stat -c "%a %U %G" /etc/steep/config.yaml')).toBe('640 root steep-repl');
+    expect(await machine.ok('stat -c "%a %U" /etc/steep/certs/node.key')).toBe('600 steep-repl');
+    await machine.configure({ postgresql: { user: 'postgres' } });
+    await machine.ok('steep-repl restart');
+  });
 });
 
 describe('reload', () => {
@@ -198,11 +206,11 @@ describe('logs', () => {
 
   test('follow what comes, and end with the reader', async () => {
     await machine.ok('systemd-run --quiet --unit=reader steep-repl logs -f -n 0');
-    await machine.waitFor('pgrep -f "journalctl.*--follow"', 'the reader');
+    await machine.waitFor('pgrep -x journalctl', 'the reader');
     await machine.ok('steep-repl reload');
     await machine.waitFor('journalctl -u reader | grep "configuration reloaded"', 'the line');
     await machine.ok('kill $(systemctl show reader -P MainPID)');
-    await machine.waitFor('! pgrep -f "journalctl.*--follow"', 'the end of the reader');
+    await machine.waitFor('! pgrep -x journalctl', 'the end of the reader');
     expect(await machine.show('Result', 'reader')).toBe('success');
   });
 });
