@@ -1,5 +1,6 @@
 /** What `install` does on Windows, step by step; each is shown as the command that would do the same. */
 import { existsSync, mkdirSync } from 'node:fs';
+import path from 'node:path';
 import { messageOf, SteepError } from '../lib/errors.ts';
 import type { ServiceOptions, Step } from './service.ts';
 import { pointerIn, structure, textAt, wide } from './windows-api.ts';
@@ -45,9 +46,12 @@ export function installationSteps(
   const outside = [executable, ...files].filter((file) => !inside.includes(file));
   return {
     before: [
-      folderStep(folder, sid, 'RX'),
-      ...inside.map(ownerStep),
-      folderStep(stateDir, sid, 'M'),
+      folderStep(folder),
+      privateStep(folder, 'OICI', sid, 'RX'),
+      ...inside.filter((file) => existsSync(file)).map((file) => privateStep(file, '', sid, 'RX')),
+      ...caKeys(inside).map((file) => privateStep(file, '', 'SY', 'RX')),
+      folderStep(stateDir),
+      privateStep(stateDir, 'OICI', sid, 'M'),
       ...outside.map((file) => readStep(file, sid)),
     ],
     after: [
@@ -56,6 +60,12 @@ export function installationSteps(
       ...Object.entries(REGISTRY).flatMap(([key, values]) => values.map((value) => registryStep(key, value))),
     ],
   };
+}
+
+/** The CA's key, which `tls init` puts beside the certificates: no daemon reads it. */
+function caKeys(files: string[]): string[] {
+  const folders = new Set(files.map((file) => path.win32.dirname(file)));
+  return [...folders].map((folder) => path.win32.join(folder, 'ca.key')).filter((file) => existsSync(file));
 }
 
 export function removalSteps(): Step[] {
@@ -88,42 +98,42 @@ function refuseForeign(config: string): void {
   const owner = /^O:([^:]+?)(?=[GDS]:|$)/.exec(rightsOf(config))?.[1];
   if (owner === undefined || ['BA', 'SY', 'LA', ownSid()].includes(owner)) return;
   throw new SteepError('PERMISSION_DENIED', `${config} belongs to ${owner}, who could change it`, {
-    hint: `look at what it says, then, as administrator:  icacls "${config}" /setowner Administrators`,
+    hint: `look at what it says, then, as administrator:  icacls "${config}" /setowner *S-1-5-32-544`,
   });
 }
 
-const SYSTEM_AND_ADMINISTRATORS = '(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)';
 const RIGHTS = { RX: '0x1200a9', M: '0x1301bf' } as const;
 
-/** Makes a folder that only the system, administrators and the service get into. */
-function folderStep(folder: string, sid: string, rights: keyof typeof RIGHTS): Step {
-  const granted = `(A;OICI;${RIGHTS[rights]};;;${sid})`;
-  const sddl = `O:BAD:PAI${SYSTEM_AND_ADMINISTRATORS}${sid === 'SY' ? '' : granted}`;
-  const others = sid === 'SY' ? '' : ` *${sid}:(OI)(CI)${rights}`;
-  const title = `icacls "${folder}" /inheritance:r /grant:r *S-1-5-18:(OI)(CI)F *S-1-5-32-544:(OI)(CI)F${others}`;
+/** Leaves a file or folder to the system and administrators, who own it, and some rights to the service. */
+function privateStep(target: string, inherited: '' | 'OICI', sid: string, rights: keyof typeof RIGHTS): Step {
+  const grants = [
+    { sid: 'SY', rights: 'FA', icacls: '*S-1-5-18', letter: 'F' },
+    { sid: 'BA', rights: 'FA', icacls: '*S-1-5-32-544', letter: 'F' },
+    { sid, rights: RIGHTS[rights], icacls: `*${sid}`, letter: rights },
+  ].slice(0, sid === 'SY' ? 2 : 3);
+  const sddl = `O:BAD:PAI${grants.map((grant) => `(A;${inherited};${grant.rights};;;${grant.sid})`).join('')}`;
+  const flags = inherited === '' ? '' : '(OI)(CI)';
+  const words = grants.map(({ icacls, letter }) => `${icacls}:${flags}${letter}`).join(' ');
+  // Whoever made it could always change its rights, had he remained its owner.
+  const owner = `icacls "${target}" /setowner *S-1-5-32-544`;
   return step(
-    existsSync(folder) ? title : `mkdir "${folder}" && ${title}`,
-    () => rightsOf(folder).replace(/G:[^:]*(?=D:)/, '') === sddl,
-    () => {
-      try {
-        mkdirSync(folder, { recursive: true });
-      } catch (error) {
-        throw new SteepError('PERMISSION_DENIED', `cannot make ${folder}: ${messageOf(error)}`, {
-          cause: error,
-        });
-      }
-      setRights(folder, sddl);
-    },
+    `${owner} && icacls "${target}" /inheritance:r /grant:r ${words}`,
+    () => rightsOf(target).replace(/G:[^:]*(?=D:)/, '') === sddl,
+    () => setRights(target, sddl),
   );
 }
 
-/** Whoever made a file may always change its rights: it goes to the administrators, with the rights of the folder. */
-function ownerStep(file: string): Step {
-  return step(
-    `icacls "${file}" /setowner Administrators && icacls "${file}" /reset`,
-    () => !existsSync(file) || /^O:BA(?:G:[^:]*)?D:(?!P)/.test(rightsOf(file)),
-    () => setRights(file, 'O:BAD:AI'),
-  );
+function folderStep(folder: string): Step {
+  const make = (): void => {
+    try {
+      mkdirSync(folder, { recursive: true });
+    } catch (error) {
+      throw new SteepError('PERMISSION_DENIED', `cannot make ${folder}: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+  };
+  return step(`mkdir "${folder}"`, () => existsSync(folder), make);
 }
 
 /** What lies elsewhere keeps its rights, and lets the service read besides. */

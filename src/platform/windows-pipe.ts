@@ -10,7 +10,9 @@ import { accountSid, setHandleRights } from './windows-security.ts';
  * Nobody over the network; the system, administrators and the owner all, and who `ipc.group` names may talk. The
  * other end of a pipe cannot be identified, so whoever gets in may change things: no one else does.
  */
-const RIGHTS = 'D:P(D;;GA;;;NU)(A;;GA;;;SY)(A;;GA;;;BA)(A;;GA;;;OW)';
+const RIGHTS = 'D:P(D;;FA;;;NU)(A;;FA;;;SY)(A;;FA;;;BA)(A;;FA;;;OW)';
+/** What a client asks for that reads and writes: FILE_GENERIC_READ and FILE_GENERIC_WRITE. */
+const READ_WRITE = '0x12019f';
 const READ_CONTROL_WRITE_DAC = 0x00060000;
 const SHARE_READ_WRITE = 3;
 const OPEN_EXISTING = 3;
@@ -45,7 +47,7 @@ export async function listenOnPipe(
 }
 
 function giveRights(address: string, group: string | undefined): void {
-  const rights = group === undefined ? RIGHTS : `${RIGHTS}(A;;GRGW;;;${accountSid(group)})`;
+  const rights = group === undefined ? RIGHTS : `${RIGHTS}(A;;${READ_WRITE};;;${accountSid(group)})`;
   const { CreateFileW, CloseHandle } = kernel32();
   const pipe = CreateFileW(
     wide(address),

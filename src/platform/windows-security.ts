@@ -125,6 +125,9 @@ export function setRights(path: string, sddl: string): void {
       !GetSecurityDescriptorDacl(descriptor, Buffer.alloc(4), list, flag)
     )
       throw windowsError(`access rights '${sddl}'`);
+    // No list at all would let everybody in.
+    if (pointerIn(list, 0) === null)
+      throw new SteepError('INTERNAL_ERROR', `access rights '${sddl}': no list`);
     const what = OWNER + DACL + (sddl.includes('D:P') ? PROTECTED_DACL : UNPROTECTED_DACL);
     const code = SetNamedSecurityInfoW(
       wide(path),

@@ -25,6 +25,11 @@ export function inRepository(file: string): string {
   return `Z:\\repository\\${path.relative(repository, path.resolve(repository, file)).replaceAll('/', '\\')}`;
 }
 
+interface RunOptions {
+  env?: Record<string, string>;
+  folder?: string;
+}
+
 export class Windows implements AsyncDisposable {
   /** `Z:\w` for Windows programs. */
   readonly folder = mkdtempSync(path.join(tmpdir(), 'windows-'));
@@ -51,20 +56,21 @@ export class Windows implements AsyncDisposable {
     return await this.run(['Z:\\w\\steep-repl.exe', ...args]);
   }
 
-  /** Runs a script with Bun for Windows. */
+  /** Runs Bun for Windows in the folder of this repository. */
   async bun(...args: string[]): Promise<Outcome> {
     const runtime = path.join(npmPackage('@oven/bun-windows-x64'), 'bin/bun.exe');
-    return await this.run([inRepository(runtime), ...args]);
+    return await this.run([inRepository(runtime), ...args], { folder: '/repository' });
   }
 
   /** Output goes to files: what a program starts in the background would hold a pipe open for ever. */
-  async run(command: string[], env: Record<string, string> = {}): Promise<Outcome> {
+  async run(command: string[], { env = {}, folder = '/w' }: RunOptions = {}): Promise<Outcome> {
     this.commands += 1;
     const [out, err] = ['out', 'err'].map((name) => path.join(this.folder, `${this.commands}.${name}`));
     const files = [openSync(out!, 'w'), openSync(err!, 'w')] as const;
     const set = Object.entries(env).map(([name, value]) => `${name}='${value}'`);
     try {
-      const child = Bun.spawn([script, 'sh', this.folder, `${set.join(' ')} exec $WINE "$@"`, ...command], {
+      const shell = `cd ${folder} && ${set.join(' ')} exec $WINE "$@"`;
+      const child = Bun.spawn([script, 'sh', this.folder, shell, ...command], {
         stdio: ['ignore', ...files],
         timeout: 120_000,
       });

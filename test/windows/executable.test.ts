@@ -70,8 +70,10 @@ describe('the command line', () => {
     const user = JSON.parse((await windows.steep('config', 'show', '--json')).stdout) as Shown;
     expect(user.file).toBe(String.raw`C:\users\root\AppData\Roaming\steep\config.yaml`);
     const given = await windows.run(['steep-repl.exe', 'config', 'show', '--json'], {
-      STEEP_REPL_CONFIG: String.raw`C:\ProgramData\steep\config.yaml`,
-      STEEP_REPL_NODE_NAME: 'Fenster',
+      env: {
+        STEEP_REPL_CONFIG: String.raw`C:\ProgramData\steep\config.yaml`,
+        STEEP_REPL_NODE_NAME: 'Fenster',
+      },
     });
     expect(valueOf(JSON.parse(given.stdout) as Shown, 'node_name')).toBe('Fenster');
   });
