@@ -42,6 +42,7 @@ export async function connectToScm(
   const called = Promise.withResolvers<void>();
   let handle: Pointer | null = null;
   let last = structure();
+  let stopping = false;
   const report = (state: number, hint: number, exitCode = 0, ownExitCode = 0): void => {
     const accepted = state === STATE.running ? ACCEPTED : 0;
     last = structure(OWN_PROCESS, state, accepted, exitCode, ownExitCode, 0, hint);
@@ -55,6 +56,7 @@ export async function connectToScm(
       else {
         const reason = NAMES[control];
         if (reason === undefined) return;
+        stopping = true;
         report(STATE.stopping, STOP_HINT_MS);
         obey({ kind: 'stop', reason });
       }
@@ -75,8 +77,10 @@ export async function connectToScm(
   const host: ServiceHost = {
     log: eventWriter(name),
     watchdogMs: undefined,
-    ready: () => report(STATE.running, 0),
-    stopping: () => report(STATE.stopping, STOP_HINT_MS),
+    ready() {
+      if (!stopping) report(STATE.running, 0); // a reload may still be on its way
+    },
+    stopping() {}, // what the SCM asked for was told at once; what it did not ask for is a crash
     status() {},
     reloading() {},
     alive() {},

@@ -18,6 +18,7 @@ const STOP_LIMIT_MS = 30_000;
 const QUERY_LIMIT_MS = 30_000;
 const POLL_MS = 100;
 const FOLLOW_MS = 1000;
+const MOST_A_SECOND = 10_000;
 
 const CONTROL_STOP = 1;
 const CONTROL_PARAM_CHANGE = 6;
@@ -175,18 +176,16 @@ async function ended(pid: number): Promise<void> {
 }
 
 async function* logs({ lines, since, follow }: LogQuery): AsyncIterable<LogEntry> {
-  let events = await query({ count: lines, since, after: undefined });
-  for (let last = 0; ;) {
+  let from: { since: Date | undefined; after: number | undefined } = { since, after: undefined };
+  let events = await query({ ...from, count: lines });
+  if (events.length === 0) from.since ??= new Date();
+  for (;;) {
     for (const { time, level, text } of events) yield { time, level, text };
     if (!follow) return;
-    last = events.at(-1)?.record ?? last;
+    const last = events.at(-1);
+    if (last) from = { since: undefined, after: last.record };
     await Bun.sleep(FOLLOW_MS);
-    const began = since ?? new Date();
-    events = await query({
-      count: 10_000,
-      since: last === 0 ? began : undefined,
-      after: last === 0 ? undefined : last,
-    });
+    events = await query({ ...from, count: MOST_A_SECOND });
   }
 }
 
