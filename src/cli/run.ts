@@ -60,6 +60,7 @@ export async function runDaemon(options: RunOptions): Promise<number> {
     const message = `steep-repl is switched off: enabled is false in ${loaded.file}`;
     if (host?.log) host.log(message, 'info');
     else printText(message, 'stderr');
+    host?.ready(); // or its end would look like a failed start, and be tried again
     return EXIT.ok;
   }
   orders.takeSignals();

@@ -203,7 +203,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   peers.start();
   postgresql?.start();
   phase = 'running';
-  if (host) stack.use(new ServiceReport(host, subject)).ready();
+  const report = host && stack.use(new ServiceReport(host, subject));
+  report?.ready();
   own.info('ready', { version, node_id: nodeId, pid: process.pid, config: loaded.file, state_dir: stateDir });
 
   const running = stack.move();
@@ -212,7 +213,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     reload: () => reload(null),
     async stop(reason, error) {
       phase = 'stopping';
-      host?.stopping();
+      report?.stopping();
       const uptime = Math.round((Date.now() - startedAt.getTime()) / 1000);
       await postgresql?.recordStop(reason, uptime, error);
       await postgresql?.[Symbol.asyncDispose](); // before the doors: it was started after them

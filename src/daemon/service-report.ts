@@ -9,7 +9,8 @@ export class ServiceReport implements Disposable {
   private readonly host: ServiceHost;
   private readonly subject: Subject;
   private readonly timers: Timer[] = [];
-  private told = '';
+  /** Undefined: nothing more is told, because it stops. */
+  private told: string | undefined = '';
 
   constructor(host: ServiceHost, subject: Subject) {
     this.host = host;
@@ -24,9 +25,15 @@ export class ServiceReport implements Disposable {
     if (watchdogMs !== undefined) this.timers.push(setInterval(() => this.host.alive(), watchdogMs));
   }
 
+  /** The event loop goes on to be watched: a stop may hang too. */
+  stopping(): void {
+    this.told = undefined;
+    this.host.stopping();
+  }
+
   private report(): void {
     const text = summaryOf(this.subject);
-    if (text === this.told) return;
+    if (text === this.told || this.told === undefined) return;
     this.told = text;
     this.host.status(text);
   }

@@ -23,6 +23,8 @@ import { askTool, runTool } from './tool.ts';
 import { SERVICE_USER, SHARED_SOCKET } from './unix-socket.ts';
 
 const LIBRARY = '/Library';
+const DAEMON = `LaunchDaemons/${LAUNCHD_LABEL}.plist`;
+const AGENT = `LaunchAgents/${LAUNCHD_LABEL}.plist`;
 const GONE_LIMIT_MS = 20_000;
 const POLL_MS = 50;
 /** launchctl: the process was told, and is not gone yet. */
@@ -31,6 +33,12 @@ const IN_PROGRESS = 36;
 /** `library`: the machine's /Library, for tests that have none. */
 export function launchdManager(scope: ServiceScope, env: Env, library = LIBRARY): ServiceManager {
   return new Launchd(scope, env, library);
+}
+
+/** The user of the machine's service; undefined: none is installed. */
+export function launchdUser(plist = path.posix.join(LIBRARY, DAEMON)): string | undefined {
+  if (!existsSync(plist)) return undefined;
+  return /<key>UserName<\/key>\s*<string>([^<]+)</.exec(readFileSync(plist, 'utf8'))?.[1];
 }
 
 class Launchd implements ServiceManager {
@@ -45,9 +53,7 @@ class Launchd implements ServiceManager {
   constructor(scope: ServiceScope, env: Env, library: string) {
     this.scope = scope;
     const own = path.posix.join(env['HOME'] ?? '/', 'Library');
-    const folder =
-      scope === 'system' ? path.posix.join(library, 'LaunchDaemons') : path.posix.join(own, 'LaunchAgents');
-    this.plist = path.posix.join(folder, `${LAUNCHD_LABEL}.plist`);
+    this.plist = scope === 'system' ? path.posix.join(library, DAEMON) : path.posix.join(own, AGENT);
     this.steep = path.posix.join(scope === 'system' ? library : own, 'Application Support/steep');
     this.domain = scope === 'system' ? 'system' : `gui/${currentUser().uid}`;
     this.target = `${this.domain}/${LAUNCHD_LABEL}`;
@@ -68,7 +74,10 @@ class Launchd implements ServiceManager {
       before:
         this.scope === 'user'
           ? []
-          : [...(options.runAs === undefined ? [makeUserStep] : []), ...grants(user, folders, options)],
+          : [
+              ...(options.runAs === undefined ? [makeUserStep] : []),
+              ...grants({ user, before: launchdUser(this.plist) }, folders, options),
+            ],
       after: [
         writeStep(this.plist, plistText(options, this.scope === 'system' ? user : undefined)),
         commandStep(['launchctl', 'enable', this.target], () => this.isEnabled()),
@@ -86,7 +95,9 @@ class Launchd implements ServiceManager {
       removeStep(this.plist),
       // The lock of the address that other programs know: it lies where nothing cleans up.
       ...(this.scope === 'system' ? [removeStep(`${SHARED_SOCKET}.lock`)] : []),
-      ...(this.user() === SERVICE_USER ? [...takeBack(SERVICE_USER, [this.steep]), ...removeUserSteps] : []),
+      ...(launchdUser(this.plist) === SERVICE_USER
+        ? [...takeBack(SERVICE_USER, [this.steep]), ...removeUserSteps]
+        : []),
     ];
   }
 
@@ -104,7 +115,7 @@ class Launchd implements ServiceManager {
     return launchdState(printed, {
       installed,
       enabled: installed && (await this.isEnabled()),
-      user: this.user(),
+      user: launchdUser(this.plist),
     });
   }
 
@@ -175,10 +186,5 @@ class Launchd implements ServiceManager {
     const { stdout } = await askTool(['launchctl', 'print-disabled', this.domain]);
     const [, verdict] = new RegExp(`"${LAUNCHD_LABEL}" => (\\w+)`).exec(stdout) ?? [];
     return existsSync(this.plist) && verdict !== 'disabled' && verdict !== 'true';
-  }
-
-  private user(): string | undefined {
-    if (!existsSync(this.plist)) return undefined;
-    return /<key>UserName<\/key>\s*<string>([^<]+)</.exec(readFileSync(this.plist, 'utf8'))?.[1];
   }
 }

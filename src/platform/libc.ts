@@ -95,7 +95,7 @@ export function socketOption(
 const AF_UNIX = 1;
 const SOCK_DGRAM = 2;
 const SOCK_CLOEXEC = 0o2000000;
-const MSG_NOSIGNAL_DONTWAIT = 0x4040;
+const MSG_NOSIGNAL = 0x4000;
 
 /** Sends one datagram to a Unix socket of Linux (`@name`: an abstract one), which Node cannot; false: nobody took it. */
 export function sendDatagram(address: string, text: string): boolean {
@@ -107,7 +107,7 @@ export function sendDatagram(address: string, text: string): boolean {
   const fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return false;
   const data = Buffer.from(text);
-  const sent = sendto(fd, ptr(data), data.length, MSG_NOSIGNAL_DONTWAIT, ptr(target), target.length);
+  const sent = sendto(fd, ptr(data), data.length, MSG_NOSIGNAL, ptr(target), target.length);
   close(fd);
   return Number(sent) === data.length;
 }

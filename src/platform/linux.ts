@@ -3,7 +3,7 @@ import path from 'node:path';
 import { type Env, type Platform } from './platform.ts';
 import * as posix from './posix.ts';
 import { systemdHost } from './systemd-host.ts';
-import { systemdManager } from './systemd.ts';
+import { systemdManager, systemdUser } from './systemd.ts';
 import * as unixSocket from './unix-socket.ts';
 
 /** The XDG variable, which counts only when absolute, or its default below the home folder. */
@@ -41,7 +41,7 @@ export const linux: Platform = {
   },
   listenLocally: unixSocket.listenLocally,
   peerOf: unixSocket.peerOnLinux,
-  distrust: unixSocket.distrust,
+  distrust: (address) => unixSocket.distrust(address, systemdUser() ?? unixSocket.SERVICE_USER),
   listenerOf,
   serviceManager: systemdManager,
   serviceHost: systemdHost,

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { launchdHost } from './launchd-host.ts';
-import { launchdManager } from './launchd.ts';
+import { launchdManager, launchdUser } from './launchd.ts';
 import type { Env, Platform } from './platform.ts';
 import * as posix from './posix.ts';
 import * as unixSocket from './unix-socket.ts';
@@ -36,7 +36,7 @@ export const macos: Platform = {
   },
   listenLocally: unixSocket.listenLocally,
   peerOf: unixSocket.peerOnMacos,
-  distrust: unixSocket.distrust,
+  distrust: (address) => unixSocket.distrust(address, launchdUser() ?? unixSocket.SERVICE_USER),
   listenerOf: () => undefined, // only lsof knows, and it may take seconds
   serviceManager: launchdManager,
   serviceHost: launchdHost,

@@ -32,11 +32,17 @@ function idsOrThrow(user: string): Ids {
 }
 
 /**
- * The steps that let `user` read the configuration and have the key and the state. Only what root owns in the folder
- * of the configuration is touched: what lies elsewhere has its rights for a reason.
+ * The steps that let `user` read the configuration and have the key and the state. Only what root, or the service's user
+ * `before`, owns in the folder of the configuration is touched: what lies elsewhere has its rights for a reason.
  */
-export function grants(user: string, own: readonly OwnFolder[], options: ServiceOptions): Step[] {
+export function grants(
+  { user, before }: { user: string; before: string | undefined },
+  own: readonly OwnFolder[],
+  options: ServiceOptions,
+): Step[] {
   if (user === 'root') return [];
+  const ours = (file: string): boolean =>
+    belongsTo('root', file) || (before !== undefined && belongsTo(before, file));
   const { config, keyFile, reads } = options;
   const folder = path.dirname(config);
   const inside = reads.filter((file) => file !== keyFile && file.startsWith(`${folder}/`));
@@ -45,17 +51,18 @@ export function grants(user: string, own: readonly OwnFolder[], options: Service
   ];
   return [
     ...folders
-      .filter((dir) => (dir === folder || dir.startsWith(`${folder}/`)) && belongsToRoot(dir))
+      .filter((dir) => (dir === folder || dir.startsWith(`${folder}/`)) && ours(dir))
       // Only to pass: what lies in it has modes of its own.
       .map((dir) => modeStep(dir, (modeOf(dir) ?? 0) | 0o011)),
-    ...[config, ...inside].filter(belongsToRoot).flatMap((file) => letGroupRead(file, user)),
-    ...(keyFile?.startsWith(`${folder}/`) && belongsToRoot(keyFile) ? [giveFile(keyFile, user)] : []),
+    ...[config, ...inside].filter(ours).flatMap((file) => letGroupRead(file, user)),
+    ...(keyFile?.startsWith(`${folder}/`) && ours(keyFile) ? [giveFile(keyFile, user)] : []),
     ...own.map((each) => giveFolder(each, user)),
   ];
 }
 
-function belongsToRoot(file: string): boolean {
-  return statSync(file, { throwIfNoEntry: false })?.uid === 0;
+function belongsTo(user: string, file: string): boolean {
+  const found = statSync(file, { throwIfNoEntry: false });
+  return found !== undefined && found.uid === userId(user);
 }
 
 function letGroupRead(file: string, user: string): Step[] {

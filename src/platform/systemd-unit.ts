@@ -99,7 +99,9 @@ function hardening({ executable, config, reads, writes, stateDir }: ServiceOptio
     LockPersonality: 'yes',
     RemoveIPC: 'yes',
     SystemCallArchitectures: 'native',
-    SystemCallFilter: '@system-service\nSystemCallFilter=~@privileged @resources',
+    // @privileged holds chown, by which ipc.group gets its socket.
+    SystemCallFilter:
+      '@system-service\nSystemCallFilter=~@privileged @resources\nSystemCallFilter=@chown',
     SystemCallErrorNumber: 'EPERM',
   };
 }

@@ -23,6 +23,7 @@ import { runTool } from './tool.ts';
 import { SERVICE_USER, SHARED_SOCKET } from './unix-socket.ts';
 
 const UNIT = 'steep-repl.service';
+const SYSTEM_UNITS = '/etc/systemd/system';
 const CONFIG_FOLDER = '/etc/steep';
 /** By which `uninstall` knows that `install` made this user. */
 const COMMENT = 'steep-repl service, made by steep-repl install';
@@ -39,6 +40,19 @@ export function systemdManager(scope: ServiceScope, env: Env): ServiceManager {
   return new Systemd(scope, env);
 }
 
+/** The user of the machine's service; undefined: none is installed. */
+export function systemdUser(): string | undefined {
+  return userIn(textOf(path.join(SYSTEM_UNITS, UNIT)));
+}
+
+function userIn(unit: string | undefined): string | undefined {
+  return /^User=(.+)$/m.exec(unit ?? '')?.[1];
+}
+
+function textOf(file: string): string | undefined {
+  return existsSync(file) ? readFileSync(file, 'utf8') : undefined;
+}
+
 class Systemd implements ServiceManager {
   readonly name = 'systemd';
   readonly knowsReady = true;
@@ -51,10 +65,7 @@ class Systemd implements ServiceManager {
     this.scope = scope;
     this.env = env;
     const home = env['XDG_CONFIG_HOME'] || path.join(env['HOME'] ?? '/', '.config');
-    this.unitFile = path.join(
-      scope === 'system' ? '/etc/systemd/system' : path.join(home, 'systemd/user'),
-      UNIT,
-    );
+    this.unitFile = path.join(scope === 'system' ? SYSTEM_UNITS : path.join(home, 'systemd/user'), UNIT);
     this.systemctl = ['systemctl', '--no-ask-password', ...(scope === 'user' ? ['--user'] : [])];
   }
 
@@ -67,7 +78,11 @@ class Systemd implements ServiceManager {
           ? []
           : [
               ...(options.runAs === undefined ? [makeUser] : []),
-              ...grants(user, [{ folder: ownState ? STATE_BASE : options.stateDir, mode: 0o700 }], options),
+              ...grants(
+                { user, before: userIn(this.unit()) },
+                [{ folder: ownState ? STATE_BASE : options.stateDir, mode: 0o700 }],
+                options,
+              ),
             ],
       after: [
         this.written(unitText(options, this.scope, user)),
@@ -81,7 +96,7 @@ class Systemd implements ServiceManager {
   }
 
   removal(): Step[] {
-    const user = /^User=(.+)$/m.exec(this.unit() ?? '')?.[1];
+    const user = userIn(this.unit());
     const madeByUs = user === SERVICE_USER && readFileSync('/etc/passwd', 'utf8').includes(`:${COMMENT}:`);
     return [
       this.step(['disable', UNIT], async () => !(await this.state()).enabled),
@@ -157,7 +172,7 @@ class Systemd implements ServiceManager {
   }
 
   private unit(): string | undefined {
-    return existsSync(this.unitFile) ? readFileSync(this.unitFile, 'utf8') : undefined;
+    return textOf(this.unitFile);
   }
 
   private async act(verb: string): Promise<void> {

@@ -133,6 +133,16 @@ describe('start', () => {
     expect(logs).toMatchObject({ code: 5, stdout: '' });
   });
 
+  test('a member of ipc.group sees the status', async () => {
+    await machine.configure({ postgresql: { user: 'postgres' }, ipc: { group: 'steep-repl' } });
+    await machine.ok('usermod --append --groups steep-repl ann && steep-repl restart');
+    const shown = await machine.run(asAnn('steep-repl status'));
+    expect(shown.code).toBe(4); // PostgreSQL is away
+    expect(shown.stdout).toMatch(/State +running, .* \(systemd, enabled\)/);
+    await machine.configure({ postgresql: { user: 'postgres' } });
+    await machine.ok('gpasswd --delete ann steep-repl && steep-repl restart');
+  });
+
   test('the daemon has an environment of its own, with a home and without what could change the runtime', async () => {
     await machine.ok('systemctl set-environment BUN_OPTIONS=--inspect BUN_BE_BUN=1 && steep-repl restart');
     const environ = await machine.ok("tr '\\0' '\\n' </proc/$(systemctl show steep-repl -P MainPID)/environ");
@@ -254,6 +264,39 @@ describe('a configuration that cannot be used', () => {
     expect(await machine.ok('journalctl -u steep-repl -p err -o cat')).toContain('nonsense: unknown key');
     await machine.configure({ postgresql: { user: 'postgres' } });
     await machine.ok('steep-repl install && steep-repl start');
+  });
+});
+
+describe('a daemon that is switched off', () => {
+  test('ends at once, which start tells, and is not tried again', async () => {
+    await machine.configure({ enabled: false });
+    const refused = await machine.run('steep-repl restart');
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toContain(
+      'steep-repl is switched off: enabled is false in /etc/steep/config.yaml',
+    );
+    expect(await machine.show('ActiveState')).toBe('inactive');
+    expect(await machine.show('NRestarts')).toBe('0');
+    await machine.configure({ postgresql: { user: 'postgres' } });
+  });
+});
+
+describe('install --run-as', () => {
+  test('gives files and state to another user, whose socket root believes, and back again', async () => {
+    await machine.ok('steep-repl install --run-as ann && steep-repl restart');
+    expect(await machine.ok('ps -o user= -p $(systemctl show steep-repl -P MainPID)')).toBe('ann');
+    expect(await machine.ok('stat -c "%a %U" /etc/steep/certs/node.key')).toBe('600 ann');
+    expect((await machine.run('steep-repl status')).stdout).toMatch(
+      /State +running, .* \(systemd, enabled\)/,
+    );
+    await machine.ok('steep-repl install && steep-repl restart');
+    expect(await machine.ok('ps -o user= -p $(systemctl show steep-repl -P MainPID)')).toBe('steep-repl');
+  });
+
+  test('refuses a user that is not there', async () => {
+    const refused = await machine.run('steep-repl install --run-as nobody-at-all');
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toContain("there is no user 'nobody-at-all'");
   });
 });
 
