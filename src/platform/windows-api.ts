@@ -15,6 +15,7 @@ function openKernel() {
     GetCurrentProcess: { args: [], returns: p },
     GetLastError: { args: [], returns: u32 },
     GetModuleHandleW: { args: [p], returns: p },
+    GetSystemDirectoryW: { args: [p, u32], returns: u32 },
     GetProcAddress: { args: [p, p], returns: p },
     LocalFree: { args: [p], returns: p },
     LockFileEx: { args: [FFIType.i64_fast, u32, u32, u32, u32, p], returns: i32 },
@@ -43,6 +44,13 @@ export function textAt(address: Pointer | null): string {
     if (unit === 0) return String.fromCharCode(...units);
     units.push(unit);
   }
+}
+
+/** A program of Windows by its full name: a bare one would be looked for in the current folder first. */
+export function systemProgram(name: string): string {
+  const folder = Buffer.alloc(1024);
+  const length = kernel32().GetSystemDirectoryW(folder, folder.length / 2);
+  return `${folder.toString('utf16le', 0, length * 2)}\\${name}`;
 }
 
 /** The pointer that a structure holds; null for none. */

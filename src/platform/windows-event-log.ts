@@ -49,8 +49,8 @@ export interface Event {
   text: string;
 }
 
-/** The command that prints events as XML, newest first. */
-export function queryCommand(
+/** The arguments with which wevtutil prints events as XML, newest first. */
+export function queryArguments(
   source: string,
   { count, since, after }: { count: number; since: Date | undefined; after: number | undefined },
 ): string[] {
@@ -60,16 +60,7 @@ export function queryCommand(
     ...(after === undefined ? [] : [`(EventRecordID>${after})`]),
   ];
   const query = `*[System[${conditions.join(' and ')}]]`;
-  return [
-    'wevtutil.exe',
-    'qe',
-    'Application',
-    `/q:${query}`,
-    '/rd:true',
-    `/c:${count}`,
-    '/f:XML',
-    '/uni:true',
-  ];
+  return ['qe', 'Application', `/q:${query}`, '/rd:true', `/c:${count}`, '/f:XML', '/uni:true'];
 }
 
 /** What that command printed, from old to new. Events that are not in our form are left out. */

@@ -1,4 +1,5 @@
 /** What `install` does on Windows, step by step; each is shown as the command that would do the same. */
+import { read } from 'bun:ffi';
 import { existsSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { messageOf, SteepError } from '../lib/errors.ts';
@@ -193,7 +194,16 @@ const SETTINGS: readonly Setting[] = [
     level: 2,
     title: `sc.exe failure ${SERVICE_NAME} reset= ${FORGET_FAILURES_S} actions= restart/${RESTART_MS}`,
     value: structure(FORGET_FAILURES_S, 0, null, null, 1, 0, structure(RESTART, RESTART_MS)),
-    matches: (answer) => answer.readUInt32LE(0) === FORGET_FAILURES_S && answer.readUInt32LE(24) === 1,
+    matches(answer) {
+      const actions = pointerIn(answer, 32);
+      return (
+        answer.readUInt32LE(0) === FORGET_FAILURES_S &&
+        answer.readUInt32LE(24) === 1 &&
+        actions !== null &&
+        read.u32(actions, 0) === RESTART &&
+        read.u32(actions, 4) === RESTART_MS
+      );
+    },
   },
   {
     level: 3,

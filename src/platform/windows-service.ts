@@ -8,8 +8,8 @@ import type {
   ServiceScope,
   ServiceState,
 } from './service.ts';
-import { kernel32, windowsError } from './windows-api.ts';
-import { parseEvents, queryCommand } from './windows-event-log.ts';
+import { kernel32, systemProgram, windowsError } from './windows-api.ts';
+import { parseEvents, queryArguments } from './windows-event-log.ts';
 import { installationSteps, removalSteps, SERVICE_NAME } from './windows-install.ts';
 import { ACCESS, Service, type ServiceStatus } from './windows-scm.ts';
 
@@ -189,13 +189,13 @@ async function* logs({ lines, since, follow }: LogQuery): AsyncIterable<LogEntry
   }
 }
 
-async function query(what: Parameters<typeof queryCommand>[1]): Promise<ReturnType<typeof parseEvents>> {
-  const command = queryCommand(SERVICE_NAME, what);
+async function query(what: Parameters<typeof queryArguments>[1]): Promise<ReturnType<typeof parseEvents>> {
+  const command = [systemProgram('wevtutil.exe'), ...queryArguments(SERVICE_NAME, what)];
   let child;
   try {
     child = Bun.spawn(command, { stdin: 'ignore', stdout: 'pipe', stderr: 'pipe', timeout: QUERY_LIMIT_MS });
   } catch (error) {
-    throw new SteepError('FAILED', `wevtutil.exe cannot be run: ${messageOf(error)}`, { cause: error });
+    throw new SteepError('FAILED', `${command[0]} cannot be run: ${messageOf(error)}`, { cause: error });
   }
   const [output, complaint, status] = await Promise.all([
     new Response(child.stdout).bytes(),

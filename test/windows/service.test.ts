@@ -78,6 +78,22 @@ describe('before it is installed', () => {
   });
 });
 
+describe('the account of the service', () => {
+  test('may be another one', async () => {
+    const { stdout, stderr } = await windows.steep('install', '--dry-run', '--run-as', 'LocalSystem');
+    expect(stdout + stderr).toContain('obj= "LocalSystem"');
+    expect(stdout + stderr).not.toContain('S-1-5-80-'); // the system may everything as it is
+  });
+
+  test('must be there', async () => {
+    const { code, stderr } = await windows.steep('install', '--run-as', 'nobody-of-that-name');
+    expect({ code, stderr }).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("no user or group 'nobody-of-that-name'"),
+    });
+  });
+});
+
 describe('the service', () => {
   test('is installed, twice with the same result, to start with the machine, after the others', async () => {
     expect(await windows.steep('install')).toMatchObject({ code: 0 });

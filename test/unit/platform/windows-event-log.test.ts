@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test';
-import { parseEvents, queryCommand } from '../../../src/platform/windows-event-log.ts';
+import { parseEvents, queryArguments } from '../../../src/platform/windows-event-log.ts';
 
 /** As wevtutil prints: one event after another, newest first, without a root. */
 function event(record: number, id: number, text: string): string {
@@ -35,11 +35,11 @@ test('what others wrote under our name is left out', () => {
 });
 
 test('the query asks for our events only, and for those that are wanted', () => {
-  const all = queryCommand('steep-repl', { count: 50, since: undefined, after: undefined });
+  const all = queryArguments('steep-repl', { count: 50, since: undefined, after: undefined });
   expect(all).toContain("/q:*[System[Provider[@Name='steep-repl']]]");
   expect(all).toContain('/c:50');
   const since = new Date('2026-11-23T20:00:00Z');
-  expect(queryCommand('steep-repl', { count: 1, since, after: 7 })).toContain(
+  expect(queryArguments('steep-repl', { count: 1, since, after: 7 })).toContain(
     "/q:*[System[Provider[@Name='steep-repl'] and TimeCreated[@SystemTime>='2026-11-23T20:00:00.000Z'] and (EventRecordID>7)]]",
   );
 });
