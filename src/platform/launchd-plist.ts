@@ -46,7 +46,7 @@ function element(value: Value, indent: string): string {
   }
   const entries = Object.entries(value).flatMap(([key, item]) => [
     `${deeper}<key>${escaped(key)}</key>`,
-    element(item as Value, deeper),
+    element(item, deeper),
   ]);
   return [`${indent}<dict>`, ...entries, `${indent}</dict>`].join('\n');
 }

@@ -8,7 +8,9 @@ import { linesOfTool } from './tool.ts';
 export async function* readJournal(match: readonly string[], query: LogQuery): AsyncGenerator<LogEntry> {
   const { lines, since, follow } = query;
   const command = [
-    ...['journalctl', '--output=json', '--no-pager', `--lines=${lines}`, ...match],
+    ...'journalctl --output=json --no-pager'.split(' '),
+    `--lines=${lines}`,
+    ...match,
     ...(since === undefined ? [] : [`--since=@${(since.getTime() / 1000).toFixed(3)}`]),
     ...(follow ? ['--follow'] : []),
   ];

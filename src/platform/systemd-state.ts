@@ -1,10 +1,10 @@
 /** What `systemctl show` says, as ours. */
 import type { ServiceActivity, ServiceState } from './service.ts';
 
-export const SHOWN_PROPERTIES = [
-  ...['UnitFileState', 'ActiveState', 'SubState', 'Result', 'MainPID', 'ExecMainStatus'],
-  ...['NRestarts', 'StateChangeTimestamp', 'User'],
-];
+export const SHOWN_PROPERTIES: readonly string[] =
+  'UnitFileState ActiveState SubState Result MainPID ExecMainStatus NRestarts StateChangeTimestamp User'.split(
+    ' ',
+  );
 
 export const NOT_INSTALLED: ServiceState = {
   installed: false,

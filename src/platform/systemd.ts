@@ -30,8 +30,10 @@ const COMMENT = 'steep-repl service, made by steep-repl install';
 
 const makeUser = commandStep(
   [
-    ...['useradd', '--system', '--user-group', '--home-dir', STATE_BASE, '--no-create-home'],
-    ...['--shell', '/usr/sbin/nologin', '--comment', COMMENT, SERVICE_USER],
+    ...'useradd --system --user-group --no-create-home --shell /usr/sbin/nologin'.split(' '),
+    `--home-dir=${STATE_BASE}`,
+    `--comment=${COMMENT}`,
+    SERVICE_USER,
   ],
   () => userId(SERVICE_USER) !== undefined,
 );

@@ -128,7 +128,7 @@ export function lintPlist(job: Plist): string[] {
       ? []
       : ['no absolute program']),
     ...(['Background', 'Standard', 'Adaptive', 'Interactive'].includes(
-      String(job['ProcessType'] ?? 'Standard'),
+      typeof job['ProcessType'] === 'string' ? job['ProcessType'] : 'Standard',
     )
       ? []
       : ['ProcessType']),

@@ -10,10 +10,13 @@
 #   systemd-bed.sh down DIR        power off
 #
 # Its disk is an overlay in memory over the host's own root, which needs systemd, dbus and libpam-systemd installed. With
-# BED_SUITE=trixie (systemd 257) or bullseye (247) it is a Debian of its own, made once by mmdebstrap in BED_CACHE.
+# BED_SUITE=trixie (systemd 257) or bullseye (247) it is a Debian of its own, made once, by mmdebstrap in BED_CACHE:
+#
+#   BED_SUITE=trixie systemd-bed.sh prepare -
+#   BED_SUITE=trixie npm run test:systemd
 set -euo pipefail
 VERB=${1:-} DIR=${2:-}
-[ -n "$DIR" ] || { sed -n '2,14p' "$0"; exit 2; }
+[ -n "$DIR" ] || { sed -n '2,17p' "$0"; exit 2; }
 BED_SUITE=${BED_SUITE:-} BED_CACHE=${BED_CACHE:-/var/cache/systemd-bed}
 PACKAGES=systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,passwd,procps,mount
 die() { echo "systemd-bed: $*" >&2; exit 1; }
@@ -177,6 +180,7 @@ down() {
 }
 
 case $VERB in
+  prepare) lower_root ;;
   up)
     mkdir -p "$DIR"
     echo $$ >"$DIR/supervisor"

@@ -72,12 +72,12 @@ async function checked(
 
 function refuseFailed(results: CheckResult[], report: Report): void {
   const bad = results.filter(({ status }) => status === 'fail' || status === 'warn');
-  const [fatal] = bad.filter(({ name, status }) => status === 'fail' && !ONLY_WARNINGS.has(name));
+  const fatal = bad.find(({ name, status }) => status === 'fail' && !ONLY_WARNINGS.has(name));
   if (fatal) {
     for (const result of bad) if (result !== fatal) report.warn(result);
-    throw new SteepError('CONFIG_INVALID', `not installed: ${fatal.name}: ${fatal.message}`, {
-      ...(fatal.hint === null ? {} : { hint: fatal.hint }),
-    });
+    const { name, message, hint } = fatal;
+    const options = hint === null ? {} : { hint };
+    throw new SteepError('CONFIG_INVALID', `not installed: ${name}: ${message}`, options);
   }
   for (const result of bad) report.warn({ ...result, status: 'warn' });
 }

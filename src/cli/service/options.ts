@@ -48,8 +48,12 @@ function filesOf({ grpc, postgresql, election }: Config): string[] {
   const etcd = election.etcd;
   return [
     ...(grpc.enabled && !grpc.insecure ? [cert, key, ca, crl] : []),
-    ...[sslrootcert === 'system' ? undefined : sslrootcert, sslcert, sslkey],
-    ...[etcd?.ca_file, etcd?.cert_file, etcd?.key_file],
+    sslrootcert === 'system' ? undefined : sslrootcert,
+    sslcert,
+    sslkey,
+    etcd?.ca_file,
+    etcd?.cert_file,
+    etcd?.key_file,
     command?.[0]?.startsWith('/') ? command[0] : undefined,
   ].filter((file) => file !== undefined);
 }
