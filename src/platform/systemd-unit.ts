@@ -100,8 +100,7 @@ function hardening({ executable, config, reads, writes, stateDir }: ServiceOptio
     RemoveIPC: 'yes',
     SystemCallArchitectures: 'native',
     // @privileged holds chown, by which ipc.group gets its socket.
-    SystemCallFilter:
-      '@system-service\nSystemCallFilter=~@privileged @resources\nSystemCallFilter=@chown',
+    SystemCallFilter: '@system-service\nSystemCallFilter=~@privileged @resources\nSystemCallFilter=@chown',
     SystemCallErrorNumber: 'EPERM',
   };
 }

@@ -315,7 +315,7 @@ describe('uninstall', () => {
     expect(await machine.ok('pgrep -x steep-repl || true')).toBe('');
     expect(await machine.ok('getent passwd steep-repl; getent group steep-repl; true')).toBe('');
     const left = await machine.ok(
-      'find /etc /var/lib /run /tmp -xdev "(" -name "*steep*" -o -nouser -o -nogroup ")" | sort',
+      'find /etc /var/lib /run /tmp -xdev -path /var/lib/apt -prune -o "(" -name "*steep*" -o -nouser -o -nogroup ")" -print | sort',
     );
     expect(left.split('\n')).toEqual(['/etc/steep', '/var/lib/steep-repl']);
     expect((await machine.run('steep-repl uninstall --yes')).code).toBe(3);

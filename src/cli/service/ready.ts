@@ -1,6 +1,7 @@
 /** What `start` and `restart` wait for, and what they show when it does not come. */
 import { SteepError } from '../../lib/errors.ts';
 import type { ServiceManager, ServiceState } from '../../platform/index.ts';
+import { MEMORY_ANSWER_MS } from '../../ipc/client.ts';
 import { connectToDaemon } from '../daemon.ts';
 import { formatSeconds } from '../format.ts';
 import { EXIT, printError, printJson, printText } from '../output.ts';
@@ -40,24 +41,30 @@ export async function becomeReady(
   return EXIT.ok;
 }
 
-/** Not every manager knows when a daemon is ready; where it may be asked, it is. */
+/**
+ * Asks the daemon itself: what the manager started may have ended since. Where it cannot be asked, it is enough that it
+ * stays; longer where the manager does not know whether it is ready.
+ */
 async function answer(manager: ServiceManager): Promise<void> {
   const deadline = Date.now() + LIMIT_MS;
+  const enough = manager.knowsReady ? 1000 : 3000;
+  let seen = { pid: 0, since: Date.now() };
   for (;;) {
-    const { activity, pid, detail } = await manager.state();
+    const { activity, pid = 0, detail } = await manager.state();
     if (activity !== 'active' && activity !== 'starting')
-      throw new SteepError('FAILED', `the daemon did not stay${detail === undefined ? '' : `: ${detail}`}`);
-    if (activity === 'active' && (manager.knowsReady || (await isReady(pid)))) return;
+      throw new SteepError('FAILED', `it did not stay${detail === undefined ? '' : `: ${detail}`}`);
+    if (pid !== seen.pid) seen = { pid, since: Date.now() };
+    if (activity === 'active' && ((await isReady(pid)) || Date.now() - seen.since >= enough)) return;
     if (Date.now() > deadline)
-      throw new SteepError('TIMEOUT', `the daemon was not ready within ${formatSeconds(LIMIT_MS / 1000)}`);
+      throw new SteepError('TIMEOUT', `it was not ready within ${formatSeconds(LIMIT_MS / 1000)}`);
     await Bun.sleep(POLL_MS);
   }
 }
 
-async function isReady(pid: number | undefined): Promise<boolean> {
+async function isReady(pid: number): Promise<boolean> {
   try {
     using client = await connectToDaemon({});
-    const status = await client.call('status.get', {});
+    const status = await client.call('status.get', {}, MEMORY_ANSWER_MS);
     return status.pid === pid && status.state === 'running';
   } catch (error) {
     return SteepError.from(error).code === 'PERMISSION_DENIED'; // it answers, but not to us
