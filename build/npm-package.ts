@@ -22,7 +22,8 @@ export function npmPackage(name: string): string {
     if (`sha512-${hash.digest('base64')}` !== integrity)
       throw new Error(`${name} ${version} is not what package-lock.json pins`);
     run(['tar', '-xzf', tarball], work);
-    renameSync(path.join(work, 'package'), folder);
+    // Whoever was faster at the same time has unpacked the same.
+    if (!existsSync(folder)) renameSync(path.join(work, 'package'), folder);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }

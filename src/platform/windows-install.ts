@@ -1,13 +1,11 @@
 /** What `install` does on Windows, step by step; each is shown as the command that would do the same. */
 import { read } from 'bun:ffi';
-import { existsSync, mkdirSync } from 'node:fs';
-import path from 'node:path';
-import { messageOf, SteepError } from '../lib/errors.ts';
 import type { ServiceOptions, Step } from './service.ts';
+import { accessSteps, refuseForeign, step } from './windows-access.ts';
 import { pointerIn, structure, textAt, wide } from './windows-api.ts';
 import { deleteKey, hasValue, type RegistryValue, setValue } from './windows-registry.ts';
 import { ACCESS, Service } from './windows-scm.ts';
-import { accountSid, letsRead, ownSid, rightsOf, serviceSid, setRights } from './windows-security.ts';
+import { accountSid, serviceSid } from './windows-security.ts';
 
 export const SERVICE_NAME = 'steep-repl';
 const DISPLAY_NAME = 'Steep REPL';
@@ -18,55 +16,22 @@ const LOCAL_SYSTEM = 'LocalSystem';
 const SERVICE_KEY = `SYSTEM\\CurrentControlSet\\Services\\${SERVICE_NAME}`;
 const EVENT_SOURCE_KEY = `SYSTEM\\CurrentControlSet\\Services\\EventLog\\Application\\${SERVICE_NAME}`;
 
-/** A step whose state cannot be seen is done again: all of them may be. */
-function step(title: string, isDone: () => boolean, run: () => void): Step {
-  return {
-    title,
-    isDone() {
-      try {
-        return isDone();
-      } catch {
-        return false;
-      }
-    },
-    run,
-  };
-}
-
-/** `folder`: where the configuration of the machine lies, which nobody but administrators may change. */
+/** `folder`: where the configuration of the machine lies. */
 export function installationSteps(
   options: ServiceOptions,
   folder: string,
 ): { before: Step[]; after: Step[] } {
-  const { config, executable, keyFile, reads, runAs, stateDir } = options;
+  const { config, executable, runAs } = options;
   const account = runAs ?? ACCOUNT;
-  const sid = sidOf(account);
   refuseForeign(config);
-  const files = [...new Set([config, ...(keyFile ? [keyFile] : []), ...reads])];
-  const inside = files.filter((file) => file.startsWith(`${folder}\\`));
-  const outside = [executable, ...files].filter((file) => !inside.includes(file));
   return {
-    before: [
-      folderStep(folder),
-      privateStep(folder, 'OICI', sid, 'RX'),
-      ...inside.filter((file) => existsSync(file)).map((file) => privateStep(file, '', sid, 'RX')),
-      ...caKeys(inside).map((file) => privateStep(file, '', 'SY', 'RX')),
-      folderStep(stateDir),
-      privateStep(stateDir, 'OICI', sid, 'M'),
-      ...outside.map((file) => readStep(file, sid)),
-    ],
+    before: accessSteps(options, folder, sidOf(account)),
     after: [
       serviceStep({ commandLine: `"${executable}" service --config "${config}"`, account }),
       ...SETTINGS.map(settingStep),
       ...Object.entries(REGISTRY).flatMap(([key, values]) => values.map((value) => registryStep(key, value))),
     ],
   };
-}
-
-/** The CA's key, which `tls init` puts beside the certificates: no daemon reads it. */
-function caKeys(files: string[]): string[] {
-  const folders = new Set(files.map((file) => path.win32.dirname(file)));
-  return [...folders].map((folder) => path.win32.join(folder, 'ca.key')).filter((file) => existsSync(file));
 }
 
 export function removalSteps(): Step[] {
@@ -92,58 +57,6 @@ function sidOf(account: string): string {
   if (account === ACCOUNT) return serviceSid(SERVICE_NAME); // known before there is a service
   if (account.toLowerCase() === LOCAL_SYSTEM.toLowerCase()) return 'SY';
   return accountSid(account.replace(/^\.\\/, ''));
-}
-
-/** Everybody may make a folder in %PROGRAMDATA%: what an administrator did not write is not run by a service. */
-function refuseForeign(config: string): void {
-  const owner = /^O:([^:]+?)(?=[GDS]:|$)/.exec(rightsOf(config))?.[1];
-  if (owner === undefined || ['BA', 'SY', 'LA', ownSid()].includes(owner)) return;
-  throw new SteepError('PERMISSION_DENIED', `${config} belongs to ${owner}, who could change it`, {
-    hint: `look at what it says, then, as administrator:  icacls "${config}" /setowner *S-1-5-32-544`,
-  });
-}
-
-const RIGHTS = { RX: '0x1200a9', M: '0x1301bf' } as const;
-
-/** Leaves a file or folder to the system and administrators, who own it, and some rights to the service. */
-function privateStep(target: string, inherited: '' | 'OICI', sid: string, rights: keyof typeof RIGHTS): Step {
-  const grants = [
-    { sid: 'SY', rights: 'FA', icacls: '*S-1-5-18', letter: 'F' },
-    { sid: 'BA', rights: 'FA', icacls: '*S-1-5-32-544', letter: 'F' },
-    { sid, rights: RIGHTS[rights], icacls: `*${sid}`, letter: rights },
-  ].slice(0, sid === 'SY' ? 2 : 3);
-  const sddl = `O:BAD:PAI${grants.map((grant) => `(A;${inherited};${grant.rights};;;${grant.sid})`).join('')}`;
-  const flags = inherited === '' ? '' : '(OI)(CI)';
-  const words = grants.map(({ icacls, letter }) => `${icacls}:${flags}${letter}`).join(' ');
-  // Whoever made it could always change its rights, had he remained its owner.
-  const owner = `icacls "${target}" /setowner *S-1-5-32-544`;
-  return step(
-    `${owner} && icacls "${target}" /inheritance:r /grant:r ${words}`,
-    () => rightsOf(target).replace(/G:[^:]*(?=D:)/, '') === sddl,
-    () => setRights(target, sddl),
-  );
-}
-
-function folderStep(folder: string): Step {
-  const make = (): void => {
-    try {
-      mkdirSync(folder, { recursive: true });
-    } catch (error) {
-      throw new SteepError('PERMISSION_DENIED', `cannot make ${folder}: ${messageOf(error)}`, {
-        cause: error,
-      });
-    }
-  };
-  return step(`mkdir "${folder}"`, () => existsSync(folder), make);
-}
-
-/** What lies elsewhere keeps its rights, and lets the service read besides. */
-function readStep(file: string, sid: string): Step {
-  return step(
-    `icacls "${file}" /grant *${sid}:RX`,
-    () => !existsSync(file) || sid === 'SY' || letsRead(rightsOf(file), sid),
-    () => setRights(file, `${rightsOf(file)}(A;;${RIGHTS.RX};;;${sid})`),
-  );
 }
 
 function serviceStep(wanted: { commandLine: string; account: string }): Step {

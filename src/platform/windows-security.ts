@@ -97,47 +97,52 @@ export function isAdministrator(): boolean {
   return answered !== 0 && member.readUInt32LE() !== 0;
 }
 
-/** The owner and the access rights of a file or folder. Throws PERMISSION_DENIED, FAILED. */
+/** The owner of a file or folder: a security id, or Windows' abbreviation such as `BA`. Throws PERMISSION_DENIED, FAILED. */
+export function ownerOf(path: string): string {
+  return securityOf(path, OWNER).slice('O:'.length);
+}
+
+/** The access rights of a file or folder, `D:…`. Throws PERMISSION_DENIED, FAILED. */
 export function rightsOf(path: string): string {
-  const descriptor = Buffer.alloc(8);
-  const name = wide(path);
-  const what = OWNER + DACL;
-  const code = advapi32().GetNamedSecurityInfoW(name, FILE_OBJECT, what, null, null, null, null, descriptor);
+  return securityOf(path, DACL);
+}
+
+function securityOf(path: string, what: number): string {
+  const pointer = Buffer.alloc(8);
+  const { GetNamedSecurityInfoW, ConvertSecurityDescriptorToStringSecurityDescriptorW: convert } = advapi32();
+  const code = GetNamedSecurityInfoW(wide(path), FILE_OBJECT, what, null, null, null, null, pointer);
   if (code !== 0) throw windowsError(`the access rights of ${path}`, code);
+  const descriptor = pointerIn(pointer, 0);
   try {
     const text = Buffer.alloc(8);
-    const at = pointerIn(descriptor, 0);
-    const convert = advapi32().ConvertSecurityDescriptorToStringSecurityDescriptorW;
-    if (!convert(at, SDDL_REVISION, what, text, null)) throw windowsError(`the access rights of ${path}`);
+    if (!convert(descriptor, SDDL_REVISION, what, text, null))
+      throw windowsError(`the access rights of ${path}`);
     return takeText(text);
   } finally {
-    kernel32().LocalFree(pointerIn(descriptor, 0));
+    kernel32().LocalFree(descriptor);
   }
 }
 
-/** Sets owner and rights (`O:…D:…`), for what lies below too as far as it inherits. Throws PERMISSION_DENIED, FAILED. */
+/**
+ * Sets access rights, `D:…`, for what lies below too as far as it inherits, and with `O:…` before them the owner.
+ * Throws PERMISSION_DENIED, FAILED.
+ */
 export function setRights(path: string, sddl: string): void {
   withDescriptor(sddl, (descriptor) => {
     const { GetSecurityDescriptorOwner, GetSecurityDescriptorDacl, SetNamedSecurityInfoW } = advapi32();
-    const [owner, list, flag] = [Buffer.alloc(8), Buffer.alloc(8), Buffer.alloc(4)];
+    const [ownerPointer, listPointer, flag] = [Buffer.alloc(8), Buffer.alloc(8), Buffer.alloc(4)];
     if (
-      !GetSecurityDescriptorOwner(descriptor, owner, flag) ||
-      !GetSecurityDescriptorDacl(descriptor, Buffer.alloc(4), list, flag)
+      !GetSecurityDescriptorOwner(descriptor, ownerPointer, flag) ||
+      !GetSecurityDescriptorDacl(descriptor, Buffer.alloc(4), listPointer, flag)
     )
       throw windowsError(`access rights '${sddl}'`);
+    const owner = pointerIn(ownerPointer, 0);
+    const list = pointerIn(listPointer, 0);
     // No list at all would let everybody in.
-    if (pointerIn(list, 0) === null)
-      throw new SteepError('INTERNAL_ERROR', `access rights '${sddl}': no list`);
-    const what = OWNER + DACL + (sddl.includes('D:P') ? PROTECTED_DACL : UNPROTECTED_DACL);
-    const code = SetNamedSecurityInfoW(
-      wide(path),
-      FILE_OBJECT,
-      what,
-      pointerIn(owner, 0),
-      null,
-      pointerIn(list, 0),
-      null,
-    );
+    if (list === null) throw new SteepError('INTERNAL_ERROR', `access rights '${sddl}': no list`);
+    const inheritance = sddl.includes('D:P') ? PROTECTED_DACL : UNPROTECTED_DACL;
+    const what = DACL + inheritance + (owner === null ? 0 : OWNER);
+    const code = SetNamedSecurityInfoW(wide(path), FILE_OBJECT, what, owner, null, list, null);
     if (code !== 0) throw windowsError(`setting the access rights of ${path}`, code);
   });
 }

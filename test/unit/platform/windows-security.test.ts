@@ -7,6 +7,7 @@ import {
   accountSid,
   isAdministrator,
   letsRead,
+  ownerOf,
   ownSid,
   rightsOf,
   serviceSid,
@@ -57,7 +58,9 @@ describe.skipIf(process.platform !== 'win32')('on Windows', () => {
   test('rights are told in the notation in which they are set, or why not', () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'rights-'));
     try {
-      expect(rightsOf(folder)).toMatch(/^O:.+D:.*\(A;[^)]*\)$/);
+      expect(ownerOf(folder)).toBe(ownSid());
+      expect(rightsOf(folder)).toMatch(/^D:.*\(A;[^)]*\)$/);
+      setRights(folder, `${rightsOf(folder)}(A;;0x1200a9;;;${SERVICE})`);
       setRights(folder, 'O:BAD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)');
       expect(() => rightsOf(path.join(folder, 'none'))).toThrow(/none: .+ \(Windows error 2\)/);
       expect(() => setRights(folder, 'nonsense')).toThrow("access rights 'nonsense'");
