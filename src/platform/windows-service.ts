@@ -111,7 +111,7 @@ async function start(): Promise<void> {
   if (status.state === 'running') return;
   throw new SteepError(
     'FAILED',
-    `the service ended while it started: ${failureOf(status) ?? 'no error told'}`,
+    `the service ended while it started: ${failureOf(status) ?? 'it was not asked to run (enabled: false?)'}`,
     {
       hint: 'steep-repl logs',
     },

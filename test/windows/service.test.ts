@@ -137,7 +137,7 @@ describe('the service', () => {
     await windows.run(['taskkill.exe', '/F', '/PID', String(await pid())]);
     await waitFor(async () => (await scmState()) === 'STOPPED', 'the end');
     const status = await windows.steep('status');
-    expect({ code: status.code, all: status.stdout + status.stderr }).toMatchObject({ code: 3 });
+    expect(status).toMatchObject({ code: 3, stderr: expect.stringContaining('(Windows error 1067)') });
     expect(await windows.steep('start')).toMatchObject({ code: 0 });
   });
 
@@ -153,6 +153,15 @@ describe('the service', () => {
     const { code, stderr } = await windows.steep('start');
     expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringContaining('exit code 2') });
     await waitFor(() => windows.eventLog.some((line) => line.includes('priority: 700 is not')), 'the reason');
+  });
+
+  test('that is switched off says so', async () => {
+    windows.writeConfig({ ...WITNESS, enabled: false });
+    expect(await windows.steep('start')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('enabled: false'),
+    });
+    expect(windows.eventLog.at(-1)).toStartWith('steep-repl is switched off: enabled is false in ');
     windows.writeConfig(WITNESS);
     expect(await windows.steep('restart')).toMatchObject({ code: 0 });
   });
