@@ -12,11 +12,11 @@ function openKernel() {
     CreateFileW: { args: [p, u32, u32, p, u32, u32, p], returns: FFIType.i64_fast },
     CreateThread: { args: [p, FFIType.u64, p, p, u32, p], returns: p },
     FormatMessageW: { args: [u32, p, u32, u32, p, u32, p], returns: u32 },
-    GetCurrentProcess: { args: [], returns: p },
+    GetCurrentProcess: { args: [], returns: FFIType.i64_fast }, // -1: no pointer could hold it
     GetLastError: { args: [], returns: u32 },
     GetModuleHandleW: { args: [p], returns: p },
-    GetSystemDirectoryW: { args: [p, u32], returns: u32 },
     GetProcAddress: { args: [p, p], returns: p },
+    GetSystemDirectoryW: { args: [p, u32], returns: u32 },
     LocalFree: { args: [p], returns: p },
     LockFileEx: { args: [FFIType.i64_fast, u32, u32, u32, u32, p], returns: i32 },
     OpenProcess: { args: [u32, i32, u32], returns: p },

@@ -19,7 +19,7 @@ function open() {
     GetSecurityDescriptorOwner: { args: [p, p, p], returns: i32 },
     GetTokenInformation: { args: [p, i32, p, u32, p], returns: i32 },
     LookupAccountNameW: { args: [p, p, p, p, p, p, p], returns: i32 },
-    OpenProcessToken: { args: [p, u32, p], returns: i32 },
+    OpenProcessToken: { args: [FFIType.i64_fast, u32, p], returns: i32 },
     SetKernelObjectSecurity: { args: [FFIType.i64_fast, u32, p], returns: i32 },
     SetNamedSecurityInfoW: { args: [p, i32, u32, p, p, p, p], returns: u32 },
   }).symbols;
