@@ -98,6 +98,8 @@ class Launchd implements ServiceManager {
       ...(launchdUser(this.plist) === SERVICE_USER
         ? [...takeBack(SERVICE_USER, [this.steep]), ...removeUserSteps]
         : []),
+      // At the end: without it nobody could say `uninstall` again.
+      removeStep(this.plist),
     ];
   }
 

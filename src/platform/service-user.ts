@@ -1,5 +1,5 @@
 /** The system user of the service: what it is given so that it can read its configuration, and how it is taken back. */
-import { chmodSync, chownSync, lstatSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, lchownSync, lstatSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { SteepError } from '../lib/errors.ts';
 import { groupOfUser, userId } from './libc.ts';
@@ -56,13 +56,13 @@ export function grants(
       .map((dir) => modeStep(dir, (modeOf(dir) ?? 0) | 0o011)),
     ...[config, ...inside].filter(ours).flatMap((file) => letGroupRead(file, user)),
     ...(keyFile?.startsWith(`${folder}/`) && ours(keyFile) ? [giveFile(keyFile, user)] : []),
-    ...own.map((each) => giveFolder(each, user)),
+    ...own.map((each) => giveFolder(each, user, ours)),
   ];
 }
 
 function belongsTo(user: string, file: string): boolean {
-  const found = statSync(file, { throwIfNoEntry: false });
-  return found !== undefined && found.uid === userId(user);
+  const uid = userId(user);
+  return uid !== undefined && lstatSync(file, { throwIfNoEntry: false })?.uid === uid;
 }
 
 function letGroupRead(file: string, user: string): Step[] {
@@ -89,20 +89,20 @@ function giveFile(file: string, user: string): Step {
   };
 }
 
-function giveFolder({ folder, mode }: OwnFolder, user: string): Step {
+/** With all in it that is root's or was the user's before; nobody else's, should the folder be shared. */
+function giveFolder({ folder, mode }: OwnFolder, user: string, ours: (file: string) => boolean): Step {
+  const toGive = (): string[] => {
+    const uid = idsOf(user)?.uid;
+    return [...tree(folder)].filter((file) => lstatSync(file).uid !== uid && ours(file));
+  };
   return {
     title: `mkdir -p ${quoted(folder)} && chown -R ${user}: ${quoted(folder)}`,
-    isDone: () => {
-      const uid = idsOf(user)?.uid;
-      return (
-        uid !== undefined &&
-        [...tree(folder)].every((file) => lstatSync(file).uid === uid) &&
-        modeOf(folder) !== undefined
-      );
-    },
+    isDone: () => modeOf(folder) !== undefined && toGive().length === 0,
     run() {
       if (mkdirSync(folder, { recursive: true }) !== undefined) chmodSync(folder, mode);
-      give(folder, idsOrThrow(user));
+      const { uid, gid } = idsOrThrow(user);
+      // Not what a link points to.
+      for (const file of toGive()) lchownSync(file, uid, gid);
     },
   };
 }
@@ -121,19 +121,10 @@ export function takeBack(user: string, folders: readonly string[]): Step[] {
       title: `chown root: what belongs to ${user} in ${folder}`,
       isDone: () => theirs().length === 0,
       run: () => {
-        for (const file of theirs()) giveOne(file, { uid: 0, gid: 0 });
+        for (const file of theirs()) lchownSync(file, 0, 0);
       },
     };
   });
-}
-
-function give(folder: string, ids: Ids): void {
-  for (const file of tree(folder)) giveOne(file, ids);
-}
-
-/** Whatever a link points to is not meant. */
-function giveOne(file: string, { uid, gid }: Ids): void {
-  if (!lstatSync(file).isSymbolicLink()) chownSync(file, uid, gid);
 }
 
 /** The folder and all below it; nothing if it is not there. */

@@ -49,8 +49,23 @@ export function unitText(options: ServiceOptions, scope: ServiceScope, user: str
     }),
     ...section('Service', { ...common, ...(scope === 'system' ? system : userHardening) }),
     ...section('Install', { WantedBy: scope === 'system' ? 'multi-user.target' : 'default.target' }),
+    // systemd passes over it: for `uninstall`, which may find no configuration that can be used.
+    ...section('X-Steep', { ConfigFolder: path.posix.dirname(config), StateFolder: stateFolder(options) }),
     '',
   ].join('\n');
+}
+
+/** What belongs to the service's user: all of the usual place, or the folder that was configured. */
+export function stateFolder({ stateDir }: ServiceOptions): string {
+  return isInside(stateDir, STATE_BASE) ? STATE_BASE : stateDir;
+}
+
+/** What `install` wrote into a unit. */
+export function fieldOf(
+  unit: string | undefined,
+  key: 'User' | 'ConfigFolder' | 'StateFolder',
+): string | undefined {
+  return new RegExp(`^${key}=(.+)$`, 'm').exec(unit ?? '')?.[1];
 }
 
 /** What a user's own systemd can enforce without rights. */

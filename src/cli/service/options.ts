@@ -1,22 +1,24 @@
 /** What the service is to run: the executable, and all files that the configuration names. */
-import { realpathSync } from 'node:fs';
+import { existsSync, realpathSync } from 'node:fs';
 import path from 'node:path';
-import { isThere } from '../../config/locate.ts';
 import { type LoadedConfig, loadConfig } from '../../config/load.ts';
 import type { Config } from '../../config/schema.ts';
 import { SteepError } from '../../lib/errors.ts';
-import { type Platform, type ServiceOptions, type ServiceScope } from '../../platform/index.ts';
+import type { Env, Platform, ServiceOptions, ServiceScope } from '../../platform/index.ts';
 
 /** The machine's service uses the machine's file, also for a root whose own home folder has another. */
 export function loadFor(scope: ServiceScope, option: string | undefined, platform: Platform): LoadedConfig {
   const { env } = process;
   const file =
     option ?? (scope === 'system' ? path.join(platform.configDirs(env).system, 'config.yaml') : undefined);
-  return loadConfig({
-    path: file,
-    env: scope === 'system' ? { ...env, STEEP_SERVICE_SCOPE: 'system' } : env,
-    platform,
-  });
+  return loadConfig({ path: file, env: scope === 'system' ? serviceEnv(env) : env, platform });
+}
+
+/** What overrides the file for whoever installs does not do so for the service. */
+function serviceEnv(env: Env): Env {
+  const overrides = /^(PG|STEEP_REPL_)/;
+  const rest = Object.entries(env).filter(([name]) => !overrides.test(name));
+  return { ...Object.fromEntries(rest), STEEP_SERVICE_SCOPE: 'system' };
 }
 
 /** Throws FAILED when this is no executable of ours. */
@@ -33,13 +35,18 @@ export function serviceOptions({ config, file }: LoadedConfig, runAs: string | u
     stateDir: config.state_dir,
     answers: config.ipc.enabled,
     keyFile: usedKey(config),
-    reads: filesOf(config).filter(isThere),
+    reads: filesOf(config).flatMap(realFile),
     writes: config.ipc.path === undefined ? [] : [path.dirname(config.ipc.path)],
   };
 }
 
 function usedKey({ grpc: { enabled, insecure, tls } }: Config): string | undefined {
-  return enabled && !insecure && isThere(tls.key_file) ? tls.key_file : undefined;
+  return enabled && !insecure ? realFile(tls.key_file)[0] : undefined;
+}
+
+/** Where links lead to: rights are given to files. Nothing if it is not there (yet). */
+function realFile(file: string): string[] {
+  return existsSync(file) ? [realpathSync(file)] : [];
 }
 
 function filesOf({ grpc, postgresql, election }: Config): string[] {

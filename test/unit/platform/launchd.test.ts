@@ -234,9 +234,9 @@ describe('the machine’s service', () => {
     const manager = system();
     await take(manager.installation(options).after);
     await manager.start();
-    const [bootout, remove] = manager.removal();
-    await bootout?.run();
-    await remove?.run();
+    const steps = manager.removal();
+    await steps.at(0)?.run();
+    await steps.at(-1)?.run();
     expect(recorded()).toContain('launchctl bootout system/io.steep.repl');
     expect(existsSync(plistFile)).toBe(false);
     expect((await manager.state()).installed).toBe(false);
