@@ -1,5 +1,5 @@
 /** What every file that calls Windows needs: strings, pointers, handles, and errors that say what failed. */
-import { dlopen, FFIType, type Pointer, ptr, read } from 'bun:ffi';
+import { dlopen, type FFIFunction, FFIType, type Pointer, ptr, read } from 'bun:ffi';
 import { type ErrorCode, SteepError } from '../lib/errors.ts';
 
 const { i32, u32 } = FFIType;
@@ -28,6 +28,22 @@ let kernel: ReturnType<typeof openKernel> | undefined;
 export function kernel32(): ReturnType<typeof openKernel> {
   kernel ??= openKernel();
   return kernel;
+}
+
+/**
+ * The functions of a library, opened when first needed. Opening one resets what GetLastError would say of the call
+ * before, so that function is there first.
+ */
+export function library<const Functions extends Record<string, FFIFunction>>(
+  name: string,
+  functions: Functions,
+): () => ReturnType<typeof dlopen<Functions>>['symbols'] {
+  let opened: ReturnType<typeof dlopen<Functions>>['symbols'] | undefined;
+  return () => {
+    kernel32();
+    opened ??= dlopen(name, functions).symbols;
+    return opened;
+  };
 }
 
 /** A string as Windows takes it. */

@@ -65,7 +65,7 @@ export function queryArguments(
 
 /** What that command printed, from old to new. Events that are not in our form are left out. */
 export function parseEvents(output: Uint8Array): Event[] {
-  // Older versions of wevtutil ignore /uni for a pipe.
+  // UTF-16, as was asked for; what is not has no zeros.
   const encoding = output.includes(0) ? 'utf-16le' : 'utf-8';
   const xml = new TextDecoder(encoding).decode(output);
   return [...xml.matchAll(/<Event[ >].*?<\/Event>/gs)]

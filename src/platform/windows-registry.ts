@@ -1,23 +1,15 @@
 /** Values below HKEY_LOCAL_MACHINE. */
-import { dlopen, FFIType } from 'bun:ffi';
-import { wide, windowsError } from './windows-api.ts';
+import { FFIType } from 'bun:ffi';
+import { library, wide, windowsError } from './windows-api.ts';
 
 const { i64_fast, u32 } = FFIType;
 const p = FFIType.ptr;
 
-function open() {
-  return dlopen('advapi32.dll', {
-    RegDeleteTreeW: { args: [i64_fast, p], returns: u32 },
-    RegGetValueW: { args: [i64_fast, p, p, u32, p, p, p], returns: u32 },
-    RegSetKeyValueW: { args: [i64_fast, p, p, u32, p, u32], returns: u32 },
-  }).symbols;
-}
-
-let opened: ReturnType<typeof open> | undefined;
-function advapi32(): ReturnType<typeof open> {
-  opened ??= open();
-  return opened;
-}
+const advapi32 = library('advapi32.dll', {
+  RegDeleteTreeW: { args: [i64_fast, p], returns: u32 },
+  RegGetValueW: { args: [i64_fast, p, p, u32, p, p, p], returns: u32 },
+  RegSetKeyValueW: { args: [i64_fast, p, p, u32, p, u32], returns: u32 },
+});
 
 const LOCAL_MACHINE = 0x8000_0002 - 2 ** 32; // a handle, sign-extended
 const ANY_TYPE_UNEXPANDED = 0x1000_ffff;

@@ -1,35 +1,27 @@
 /** The service control manager of Windows (SCM): the calls, with their structures told as objects. */
-import { dlopen, FFIType, type Pointer } from 'bun:ffi';
-import { kernel32, pointerIn, textAt, wide, windowsError } from './windows-api.ts';
+import { FFIType, type Pointer } from 'bun:ffi';
+import { kernel32, library, pointerIn, textAt, wide, windowsError } from './windows-api.ts';
 
 const { i32, u32 } = FFIType;
 const p = FFIType.ptr;
 
-function open() {
-  return dlopen('advapi32.dll', {
-    ChangeServiceConfig2W: { args: [p, u32, p], returns: i32 },
-    ChangeServiceConfigW: { args: [p, u32, u32, u32, p, p, p, p, p, p, p], returns: i32 },
-    CloseServiceHandle: { args: [p], returns: i32 },
-    ControlService: { args: [p, u32, p], returns: i32 },
-    CreateServiceW: { args: [p, p, p, u32, u32, u32, u32, p, p, p, p, p, p], returns: p },
-    DeleteService: { args: [p], returns: i32 },
-    OpenSCManagerW: { args: [p, p, u32], returns: p },
-    OpenServiceW: { args: [p, p, u32], returns: p },
-    QueryServiceConfig2W: { args: [p, u32, p, u32, p], returns: i32 },
-    QueryServiceConfigW: { args: [p, p, u32, p], returns: i32 },
-    QueryServiceStatusEx: { args: [p, i32, p, u32, p], returns: i32 },
-    StartServiceW: { args: [p, u32, p], returns: i32 },
-  }).symbols;
-}
-
-let opened: ReturnType<typeof open> | undefined;
-function advapi32(): ReturnType<typeof open> {
-  opened ??= open();
-  return opened;
-}
+const advapi32 = library('advapi32.dll', {
+  ChangeServiceConfig2W: { args: [p, u32, p], returns: i32 },
+  ChangeServiceConfigW: { args: [p, u32, u32, u32, p, p, p, p, p, p, p], returns: i32 },
+  CloseServiceHandle: { args: [p], returns: i32 },
+  ControlService: { args: [p, u32, p], returns: i32 },
+  CreateServiceW: { args: [p, p, p, u32, u32, u32, u32, p, p, p, p, p, p], returns: p },
+  DeleteService: { args: [p], returns: i32 },
+  OpenSCManagerW: { args: [p, p, u32], returns: p },
+  OpenServiceW: { args: [p, p, u32], returns: p },
+  QueryServiceConfig2W: { args: [p, u32, p, u32, p], returns: i32 },
+  QueryServiceConfigW: { args: [p, p, u32, p], returns: i32 },
+  QueryServiceStatusEx: { args: [p, i32, p, u32, p], returns: i32 },
+  StartServiceW: { args: [p, u32, p], returns: i32 },
+});
 
 /** States of a service, by their numbers. */
-export const STATES = [
+const STATES = [
   'unknown',
   'stopped',
   'start pending',

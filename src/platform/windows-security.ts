@@ -1,35 +1,27 @@
 /** Who may do what on Windows: accounts, and the access rights of files and pipes in Windows' own notation (SDDL). */
 import { createHash } from 'node:crypto';
-import { dlopen, FFIType, type Pointer } from 'bun:ffi';
+import { FFIType, type Pointer } from 'bun:ffi';
 import { SteepError } from '../lib/errors.ts';
-import { kernel32, pointerIn, textAt, wide, windowsError } from './windows-api.ts';
+import { kernel32, library, pointerIn, textAt, wide, windowsError } from './windows-api.ts';
 
 const { i32, u32 } = FFIType;
 const p = FFIType.ptr;
 
-function open() {
-  return dlopen('advapi32.dll', {
-    CheckTokenMembership: { args: [p, p, p], returns: i32 },
-    ConvertSecurityDescriptorToStringSecurityDescriptorW: { args: [p, u32, u32, p, p], returns: i32 },
-    ConvertSidToStringSidW: { args: [p, p], returns: i32 },
-    ConvertStringSidToSidW: { args: [p, p], returns: i32 },
-    ConvertStringSecurityDescriptorToSecurityDescriptorW: { args: [p, u32, p, p], returns: i32 },
-    GetNamedSecurityInfoW: { args: [p, i32, u32, p, p, p, p, p], returns: u32 },
-    GetSecurityDescriptorDacl: { args: [p, p, p, p], returns: i32 },
-    GetSecurityDescriptorOwner: { args: [p, p, p], returns: i32 },
-    GetTokenInformation: { args: [p, i32, p, u32, p], returns: i32 },
-    LookupAccountNameW: { args: [p, p, p, p, p, p, p], returns: i32 },
-    OpenProcessToken: { args: [FFIType.i64_fast, u32, p], returns: i32 },
-    SetKernelObjectSecurity: { args: [FFIType.i64_fast, u32, p], returns: i32 },
-    SetNamedSecurityInfoW: { args: [p, i32, u32, p, p, p, p], returns: u32 },
-  }).symbols;
-}
-
-let opened: ReturnType<typeof open> | undefined;
-function advapi32(): ReturnType<typeof open> {
-  opened ??= open();
-  return opened;
-}
+const advapi32 = library('advapi32.dll', {
+  CheckTokenMembership: { args: [p, p, p], returns: i32 },
+  ConvertSecurityDescriptorToStringSecurityDescriptorW: { args: [p, u32, u32, p, p], returns: i32 },
+  ConvertSidToStringSidW: { args: [p, p], returns: i32 },
+  ConvertStringSidToSidW: { args: [p, p], returns: i32 },
+  ConvertStringSecurityDescriptorToSecurityDescriptorW: { args: [p, u32, p, p], returns: i32 },
+  GetNamedSecurityInfoW: { args: [p, i32, u32, p, p, p, p, p], returns: u32 },
+  GetSecurityDescriptorDacl: { args: [p, p, p, p], returns: i32 },
+  GetSecurityDescriptorOwner: { args: [p, p, p], returns: i32 },
+  GetTokenInformation: { args: [p, i32, p, u32, p], returns: i32 },
+  LookupAccountNameW: { args: [p, p, p, p, p, p, p], returns: i32 },
+  OpenProcessToken: { args: [FFIType.i64_fast, u32, p], returns: i32 },
+  SetKernelObjectSecurity: { args: [FFIType.i64_fast, u32, p], returns: i32 },
+  SetNamedSecurityInfoW: { args: [p, i32, u32, p, p, p, p], returns: u32 },
+});
 
 const SDDL_REVISION = 1;
 const OWNER = 1;
