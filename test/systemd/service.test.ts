@@ -300,6 +300,28 @@ describe('install --run-as', () => {
   });
 });
 
+describe('a configuration and a state folder of one’s own choice', () => {
+  test('serve the machine as the usual ones do', async () => {
+    await machine.ok(`umask 077 && mkdir -p /srv/steep /data && cp /etc/steep/config.yaml /srv/steep/
+      sed -i 's|{"repl":{|{"repl":{"state_dir":"/data/steep","grpc":{"enabled":false},|' /srv/steep/config.yaml`);
+    await machine.ok(
+      'chmod 755 /data && steep-repl install --config /srv/steep/config.yaml && steep-repl restart',
+    );
+    expect(await machine.ok('stat -c "%a %U" /data/steep')).toBe('700 steep-repl');
+    const shown = JSON.parse((await machine.run('steep-repl status --json')).stdout) as { ipc: unknown };
+    expect(shown.ipc).toMatchObject({ path: '/run/steep-repl/steep-repl.sock' });
+    await machine.ok('test -e /data/steep/cluster.json');
+  });
+
+  test('are not mistaken because of the variables of whoever installs', async () => {
+    await machine.ok(
+      'PGHOST=elsewhere STEEP_REPL_STATE_DIR=/data/wrong steep-repl install && steep-repl restart',
+    );
+    await machine.ok('! test -e /data/wrong && test -e /var/lib/steep-repl/node-a/cluster.json');
+    await machine.ok('rm -r /srv/steep /data/steep');
+  });
+});
+
 describe('uninstall', () => {
   test('asks, and without a terminal to ask on refuses', async () => {
     const refused = await machine.run('steep-repl uninstall');
