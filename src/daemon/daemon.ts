@@ -58,6 +58,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   let phase: Phase = 'starting';
   let pendingKeys: string[] = [];
   let reloadError: string | undefined;
+  let report: ServiceReport | undefined;
   const doors: Record<'ipc' | 'http', Door | undefined> = { ipc: undefined, http: undefined };
   const { node_id: nodeId, state_dir: stateDir } = config;
 
@@ -98,7 +99,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
   const reload = (actingFor: string | null): ReloadOutcome => {
     const by = actingFor === null ? {} : { acting_for: actingFor };
-    host?.reloading();
+    report?.reloading();
     try {
       const { config: fresh, applied, pending } = mergeReloaded(config, load().config);
       rpc.reload();
@@ -122,7 +123,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       postgresql?.audit('daemon.reloaded', { ...by, success: false, error_message: error.message });
       throw error;
     } finally {
-      host?.ready();
+      report?.reloaded();
     }
   };
 
@@ -203,7 +204,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   peers.start();
   postgresql?.start();
   phase = 'running';
-  const report = host && stack.use(new ServiceReport(host, subject));
+  report = host && stack.use(new ServiceReport(host, subject));
   report?.ready();
   own.info('ready', { version, node_id: nodeId, pid: process.pid, config: loaded.file, state_dir: stateDir });
 

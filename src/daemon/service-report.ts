@@ -25,6 +25,14 @@ export class ServiceReport implements Disposable {
     if (watchdogMs !== undefined) this.timers.push(setInterval(() => this.host.alive(), watchdogMs));
   }
 
+  reloading(): void {
+    this.host.reloading();
+  }
+
+  reloaded(): void {
+    this.host.ready();
+  }
+
   /** The event loop goes on to be watched: a stop may hang too. */
   stopping(): void {
     this.told = undefined;

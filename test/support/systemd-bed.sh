@@ -46,6 +46,9 @@ supervise() {
     umount -R /sys/fs/cgroup 2>/dev/null || true
     mount -t cgroup2 cgroup2 /sys/fs/cgroup
   fi
+  for old in /sys/fs/cgroup/systemd-bed.*; do # of those that were killed
+    [ ! -d "$old" ] || kill -0 "${old##*.}" 2>/dev/null || find "$old" -depth -type d -exec rmdir {} + 2>/dev/null || true
+  done
   CG=/sys/fs/cgroup/systemd-bed.$$
   mkdir -p $CG/super $CG/machine
   echo $$ >$CG/super/cgroup.procs

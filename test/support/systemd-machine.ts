@@ -34,6 +34,7 @@ export class SystemdMachine implements AsyncDisposable {
 
   /** Boots a machine with steep-repl in /usr/local/bin. */
   static async boot(): Promise<SystemdMachine> {
+    if (process.getuid?.() !== 0) throw new Error('only root can boot a machine');
     const machine = new SystemdMachine();
     try {
       await machine.control('wait');

@@ -48,8 +48,9 @@ export const command = defineCommand({
       refuseFailed(await checked(manager, loaded, options), report);
       for (const step of after) await report.take(step);
       const { activity } = await manager.state();
-      const next = activity === 'active' ? 'restart' : 'start';
-      const advice = [...manager.advice(), `next:  ${manager.withRights(`steep-repl ${next}`)}`];
+      const running = activity === 'active';
+      const next = `next:  ${manager.withRights(`steep-repl ${running ? 'restart' : 'start'}`)}`;
+      const advice = [...manager.advice(), ...(running && !report.changed ? [] : [next])];
       report.end(manager, advice);
       return EXIT.ok;
     });
@@ -92,6 +93,10 @@ class Report {
     this.json = json;
   }
 
+  get changed(): boolean {
+    return this.steps.some((step) => step['changed'] === true);
+  }
+
   async take(step: Step): Promise<void> {
     const changed = !(await step.isDone());
     if (changed) await step.run();
@@ -115,8 +120,7 @@ class Report {
         warnings: this.warnings,
         advice,
       });
-    const changed = this.steps.some((step) => step['changed'] === true);
-    printText(`${nameOf(manager)} is ${changed ? '' : 'already '}installed`);
+    printText(`${nameOf(manager)} is ${this.changed ? '' : 'already '}installed`);
     for (const text of advice) printText(text);
   }
 }
