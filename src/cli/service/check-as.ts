@@ -32,7 +32,7 @@ function commandLine(
 
 /**
  * The checks of `config check`; undefined where one cannot become this user. Throws PERMISSION_DENIED when that user
- * may not run the executable.
+ * may not run the executable, FAILED when nothing can be run as that user.
  */
 export async function checkAs(
   manager: ServiceManager,
@@ -60,6 +60,8 @@ export async function checkAs(
     ];
   } catch (error) {
     const said = stderr.trim().split('\n')[0] || messageOf(error);
+    if (!/permission denied|not found|no such file/i.test(said))
+      throw new SteepError('FAILED', `the checks as the service’s user failed: ${said}`, { cause: error });
     throw new SteepError('PERMISSION_DENIED', `the service’s user cannot run ${process.execPath}: ${said}`, {
       cause: error,
       hint: `put it where everybody may read it:  install -m 755 ${process.execPath} /usr/local/bin/steep-repl`,

@@ -1,4 +1,4 @@
-import { loadFor, serviceOptions } from './options.ts';
+import type { LoadedConfig } from '../../config/load.ts';
 import { SteepError } from '../../lib/errors.ts';
 import { type ServiceManager, type ServiceOptions, type Step, thisPlatform } from '../../platform/index.ts';
 import { type CheckResult, printResult, runChecks } from '../checks.ts';
@@ -6,9 +6,9 @@ import { defineCommand } from '../command.ts';
 import { fileChecks } from '../file-checks.ts';
 import { configArg, EXIT, jsonArg, printJson, printText } from '../output.ts';
 import { connectionCheck } from '../postgresql-checks.ts';
-import type { LoadedConfig } from '../../config/load.ts';
 import { checkAs } from './check-as.ts';
 import { nameOf, withRights } from './manager.ts';
+import { loadFor, serviceOptions } from './options.ts';
 
 /** Checks whose failure may have mended itself by the time of the start: worth saying, no reason to refuse. */
 const ONLY_WARNINGS = new Set(['postgresql', 'ports', 'disk']);

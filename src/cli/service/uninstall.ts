@@ -6,7 +6,7 @@ import { jsonArg, printJson, printText } from '../output.ts';
 import { installedService, nameOf, userArg, withRights } from './manager.ts';
 
 export const command = defineCommand({
-  args: { user: { ...userArg }, yes: yesArg, json: jsonArg },
+  args: { user: userArg, yes: yesArg, json: jsonArg },
   /** Configuration and state stay: whoever installs again is the same node. JSON: `steps[]` that were done, `kept[]`. */
   async run(args) {
     const { manager, state } = await installedService(args.user);
