@@ -58,7 +58,6 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   let phase: Phase = 'starting';
   let pendingKeys: string[] = [];
   let reloadError: string | undefined;
-  let report: ServiceReport | undefined;
   const doors: Record<'ipc' | 'http', Door | undefined> = { ipc: undefined, http: undefined };
   const { node_id: nodeId, state_dir: stateDir } = config;
 
@@ -163,6 +162,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     reload,
     onAuditEntry: (listener) => postgresql?.feed.subscribe(listener) ?? (() => {}),
   };
+  const report = host && stack.use(new ServiceReport(host, subject));
   collectMetrics(metrics, subject, () => postgresql?.outbox.size ?? 0);
 
   const rpc = new RpcDoor({
@@ -204,7 +204,6 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   peers.start();
   postgresql?.start();
   phase = 'running';
-  report = host && stack.use(new ServiceReport(host, subject));
   report?.ready();
   own.info('ready', { version, node_id: nodeId, pid: process.pid, config: loaded.file, state_dir: stateDir });
 

@@ -9,8 +9,8 @@ export class ServiceReport implements Disposable {
   private readonly host: ServiceHost;
   private readonly subject: Subject;
   private readonly timers: Timer[] = [];
-  /** Undefined: nothing more is told, because it stops. */
-  private told: string | undefined = '';
+  private phase: 'starting' | 'running' | 'stopping' = 'starting';
+  private told = '';
 
   constructor(host: ServiceHost, subject: Subject) {
     this.host = host;
@@ -18,6 +18,7 @@ export class ServiceReport implements Disposable {
   }
 
   ready(): void {
+    this.phase = 'running';
     this.host.ready();
     this.report();
     this.timers.push(setInterval(() => this.report(), REPORT_MS));
@@ -25,23 +26,24 @@ export class ServiceReport implements Disposable {
     if (watchdogMs !== undefined) this.timers.push(setInterval(() => this.host.alive(), watchdogMs));
   }
 
+  /** A reload before the start is over, or during a stop, would tell that it is ready. */
   reloading(): void {
-    this.host.reloading();
+    if (this.phase === 'running') this.host.reloading();
   }
 
   reloaded(): void {
-    this.host.ready();
+    if (this.phase === 'running') this.host.ready();
   }
 
   /** The event loop goes on to be watched: a stop may hang too. */
   stopping(): void {
-    this.told = undefined;
+    this.phase = 'stopping';
     this.host.stopping();
   }
 
   private report(): void {
     const text = summaryOf(this.subject);
-    if (text === this.told || this.told === undefined) return;
+    if (text === this.told || this.phase !== 'running') return;
     this.told = text;
     this.host.status(text);
   }

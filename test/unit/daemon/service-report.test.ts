@@ -26,9 +26,14 @@ describe('the service manager', () => {
   test('hears that the daemon is ready, how it is, and again and again that it lives', async () => {
     const { host, heard } = listening(5);
     using report = new ServiceReport(host, witness);
-    expect(heard).toEqual([]);
+    report.reloading();
+    report.reloaded();
+    expect(heard).toEqual([]); // it would seem to be ready
     report.ready();
     expect(heard).toEqual(['ready', 'Witness']);
+    report.reloading();
+    report.reloaded();
+    expect(heard.slice(2)).toEqual(['reloading', 'ready']);
     await waitFor(() => heard.filter((word) => word === 'alive').length >= 3, 'signs of life');
     report.stopping();
     const before = heard.length;
