@@ -8,13 +8,14 @@ import { colour, formatSeconds, secondsSince } from './format.ts';
 const ROLES = { node: 'Primary Node', witness: 'Witness' };
 const MARKS = { note: colour('dim', '·'), warning: colour('yellow', '!'), error: colour('red', '!') };
 
-export function statusScreen(status: Status, nodes: NodeRow[]): string {
+/** `runBy`: how this daemon and the service belong together, `(systemd, enabled)`. */
+export function statusScreen(status: Status, nodes: NodeRow[], runBy?: string): string {
   const { node, state, pid, uptime_seconds: uptime, version } = status;
   const name = node.node_name === node.node_id ? node.node_id : `${node.node_id} (${node.node_name})`;
   const rows: [string, string][] = [
     [
       'State',
-      `${state === 'running' ? colour('green', state) : colour('yellow', state)}, ${formatSeconds(uptime)}, pid ${pid}`,
+      `${state === 'running' ? colour('green', state) : colour('yellow', state)}, ${formatSeconds(uptime)}, pid ${pid}${runBy === undefined ? '' : ` (${runBy})`}`,
     ],
   ];
   if (status.postgresql) rows.push(['PostgreSQL', postgresqlLine(status.postgresql)]);
