@@ -138,14 +138,9 @@ export class Election {
   handle(from: string, request: Request): Answer {
     const refusal = this.voter.stranger(from, request);
     if (refusal !== undefined) return this.voter.answer(refusal);
-    switch (request.kind) {
-      case 'vote':
-        return this.vote(from, request);
-      case 'renew':
-        return this.renew(from, request);
-      case 'release':
-        return this.released(from, request);
-    }
+    if (request.kind === 'vote') return this.vote(from, request);
+    if (request.kind === 'renew') return this.renew(from, request);
+    return this.released(from, request);
   }
 
   /** What a node answered. */

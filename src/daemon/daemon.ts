@@ -78,11 +78,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   stack.use(writePidFile({ nodeId, stateDir, scope: loaded.scope }, platform, env));
 
   const stateFile = clusterStateFile(stateDir);
-  const state = new Durable(stateFile.read(), stateFile.write);
+  const durable = new Durable(stateFile.read(), stateFile.write);
   const cluster = new Cluster({
     self: factsOf(config),
     votes: config.election.enabled,
-    state,
+    state: durable,
     now: () => performance.now(),
     thresholds: () => ({
       degradedAfter: config.heartbeat.degraded_after,
@@ -94,7 +94,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   // What joins and what founds begins when it is known whether the state can be believed.
   const ownState = new OwnState({
     cluster,
-    state,
+    state: durable,
     onChecked(lost) {
       if (cluster.id === null && lost === undefined && foundsCluster(config)) cluster.found(randomUUID());
       if (cluster.id === null) joining.keepTrying([...config.cluster.join, ...(lost?.addresses ?? [])]);
@@ -165,7 +165,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
         cluster,
         hasCoordinator: coordination.coordinator !== undefined,
         uptime: Date.now() - startedAt.getTime(),
-        startTime: START_MS + state.current.longest_promise,
+        startTime: START_MS + durable.current.longest_promise,
         twoNode: config.election.two_node,
         founds: foundsCluster(config) && !ownState.lost,
       }),
@@ -249,7 +249,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   });
   const coordination: RunningCoordination = new BuiltinCoordination({
     cluster,
-    state,
+    state: durable,
     config: () => config,
     standing: () => ({
       healthy: postgresql?.database.state.kind === 'connected',

@@ -34,10 +34,11 @@ async function peer(index: number): Promise<void> {
   });
   const options = { ...tls, requestCert: true, rejectUnauthorized: true };
   http2.createSecureServer(options, handler).listen(own, '127.0.0.1');
+  // 64 connections are let in from one address; node:net takes this option, which http2's types do not know.
+  const connection = { ...tls, localAddress: `127.0.0.${2 + (index % 50)}` };
   const transport = createGrpcTransport({
     baseUrl: `https://127.0.0.1:${port}`,
-    // 64 connections are let in from one address; node:net takes this option though the types do not know it here.
-    nodeOptions: { ...tls, ...{ localAddress: `127.0.0.${2 + (index % 50)}` } },
+    nodeOptions: connection,
   });
   const client = createClient(Coordinator, transport);
   await client.registerNode({

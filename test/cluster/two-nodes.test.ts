@@ -23,7 +23,7 @@ describe('without a witness', () => {
   test('nobody takes over, and status says what to do; the return of the other brings a coordinator', async () => {
     await using cluster = await TestCluster.start({ nodes: 2 });
     const lost = await cluster.settled();
-    const [left] = cluster.nodes.filter((node) => node !== lost);
+    const left = cluster.nodes.find((node) => node !== lost);
     await lost.daemon.kill();
     await waitFor(
       async () =>
@@ -50,7 +50,7 @@ describe('without a witness', () => {
       config: { election: { two_node: 'promote' } },
     });
     const lost = await cluster.settled();
-    const [left] = cluster.nodes.filter((node) => node !== lost);
+    const left = cluster.nodes.find((node) => node !== lost);
     expect((await issuesOf(left!))?.issues.map(({ message }) => message)).toContain(
       'election.two_node is promote: when the network is cut there can be two coordinators',
     );

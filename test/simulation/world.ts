@@ -9,7 +9,7 @@ import type { Answer, Request } from '../../src/cluster/messages.ts';
 import { rules as allRules, type Rules } from '../../src/cluster/rules.ts';
 import { SteepError } from '../../src/lib/errors.ts';
 import { Agenda } from './heap.ts';
-import { CLUSTER, type Faults, INTERVAL, LEASE, SimNode, type World } from './node.ts';
+import { CLUSTER, type Faults, LEASE, SimNode, type World } from './node.ts';
 import { Random } from './random.ts';
 
 export interface Scenario {
@@ -445,5 +445,3 @@ export class Simulation implements World {
     this.trace?.(`${(this.now / 1000).toFixed(3).padStart(8)}  ${line}`);
   }
 }
-
-export const bounds = { QUIET_MS, INTERVAL };
