@@ -80,15 +80,18 @@ export function printError(error: SteepError): void {
 
 /** Rows as aligned columns under their headings. */
 export function printTable(headings: string[], rows: string[][]): void {
+  for (const line of tableLines(headings, rows)) printLine(line);
+}
+
+export function tableLines(headings: string[], rows: string[][]): string[] {
   const lines = [headings, ...rows];
   const widths = headings.map((_heading, i) => Math.max(...lines.map((row) => stringWidth(row[i] ?? ''))));
-  for (const row of lines) {
-    const line = row
+  return lines.map((row) =>
+    row
       .map((cell, i) => cell + ' '.repeat((widths[i] ?? 0) - stringWidth(cell)))
       .join('  ')
-      .trimEnd();
-    printLine(line);
-  }
+      .trimEnd(),
+  );
 }
 
 /** One labelled value a line. */

@@ -1,6 +1,6 @@
-import type { NodeRow } from '../db/nodes.ts';
 import { type IpcClient, MEMORY_ANSWER_MS } from '../ipc/client.ts';
 import { SteepError } from '../lib/errors.ts';
+import type { ShownNode } from '../operations/nodes.ts';
 import type { Status } from '../operations/status.ts';
 import { defineCommand } from './command.ts';
 import { connectToDaemon, type DaemonAddress, daemonArgs } from './daemon.ts';
@@ -8,7 +8,7 @@ import { colour } from './format.ts';
 import { EXIT, exitCodeOf, jsonArg, printError, printJson, printText } from './output.ts';
 import type { Service } from './service/manager.ts';
 import { explained, runBy, seenJson, serviceSeen } from './service/seen.ts';
-import { statusScreen } from './status-screen.ts';
+import { nodesTable, statusScreen } from './status-screen.ts';
 
 const REDRAW_MS = 1000;
 /** Home, then clear to the end: nothing flickers. */
@@ -32,7 +32,7 @@ export const command = defineCommand({
 
 interface Seen {
   status: Status;
-  nodes: NodeRow[];
+  nodes: ShownNode[];
   service: Service | undefined;
 }
 
@@ -83,7 +83,7 @@ async function watch(where: DaemonAddress): Promise<number> {
     try {
       using client = await connectToDaemon(where);
       const { status, nodes, service } = await look(client);
-      text = statusScreen(status, nodes, runBy(service, status.pid));
+      text = `${statusScreen(status, nodes, runBy(service, status.pid))}\n\n${nodesTable(nodes)}`;
       code = exitCode(status);
     } catch (thrown) {
       const error = explained(SteepError.from(thrown), await serviceSeen());
