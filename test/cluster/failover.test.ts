@@ -24,6 +24,25 @@ describe('three nodes', () => {
     },
   );
 
+  test('a coordinator that is stopped lets the others go on at once, without waiting for its lease', async () => {
+    const victim = await cluster.settled();
+    const others = cluster.nodes.filter((node) => node !== victim);
+    expect(await victim.daemon.stop()).toBe(0);
+    await waitFor(async () => {
+      const now = await cluster.agreed(others);
+      return now !== undefined && now !== victim;
+    }, 'another coordinator');
+    // Who waits for the lease to run out sees the other one degraded first.
+    for (const { daemon } of others) {
+      const told = daemon.lines.slice(daemon.lines.findLastIndex(({ msg }) => msg === 'no coordinator'));
+      expect(told.some(({ msg, peer }) => msg === 'peer unreachable' && peer === victim.id)).toBe(false);
+      expect(told.some(({ msg }) => msg === 'coordinator' || msg === 'this node coordinates')).toBe(true);
+    }
+    victim.start();
+    await cluster.settled();
+    expect(cluster.wrong).toEqual([]);
+  });
+
   test('a coordinator whose PostgreSQL hangs resigns, and its daemon answers all the time', async () => {
     const victim = await cluster.settled();
     victim.server!.freeze('SIGSTOP');
