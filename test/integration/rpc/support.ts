@@ -20,6 +20,12 @@ setDefaultTimeout(60_000);
 
 export const root = path.join(import.meta.dir, '../../..');
 
+export interface Issue {
+  severity: string;
+  message: string;
+  hint: string | null;
+}
+
 /** PEM texts. */
 export interface Pems {
   cert: string;
@@ -206,11 +212,23 @@ export class TestNode implements AsyncDisposable {
     );
   }
 
+  /** Waits until status shows exactly these issues. */
+  async shows(...wanted: Issue[]): Promise<void> {
+    let seen: Issue[] = [];
+    await waitFor(
+      async () => {
+        seen = await this.issues();
+        return JSON.stringify(seen) === JSON.stringify(wanted);
+      },
+      `${this.id} to show ${JSON.stringify(wanted)}`,
+    ).catch((error: Error) => {
+      throw new Error(`${error.message}; it shows ${JSON.stringify(seen)}`);
+    });
+  }
+
   /** Issues as status shows them. */
-  async issues(): Promise<{ severity: string; message: string; hint: string | null }[]> {
-    return (
-      await this.ask<{ issues: { severity: string; message: string; hint: string | null }[] }>('status.get')
-    ).issues;
+  async issues(): Promise<Issue[]> {
+    return (await this.ask<{ issues: Issue[] }>('status.get')).issues;
   }
 
   /** Rows of its audit trail, oldest first. */
