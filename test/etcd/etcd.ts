@@ -1,0 +1,180 @@
+/** A real etcd of three members, each on a machine of its own, that talk TLS with those who ask. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { CertificateAuthority, writePems } from '../support/certificates.ts';
+import type { Host, Network } from '../support/network.ts';
+import { waitFor } from '../support/wait.ts';
+
+const CLIENT_PORT = 2379;
+const PEER_PORT = 2380;
+
+interface Files {
+  ca: string;
+  cert: string;
+  key: string;
+}
+
+export class EtcdMember {
+  readonly name: string;
+  readonly host: Host;
+  private readonly folder: string;
+  private readonly files: Files;
+  private child: Bun.Subprocess | undefined;
+
+  constructor(name: string, host: Host, folder: string, files: Files) {
+    this.name = name;
+    this.host = host;
+    this.folder = folder;
+    this.files = files;
+  }
+
+  get url(): string {
+    return `https://${this.host.address}:${CLIENT_PORT}`;
+  }
+
+  get peer(): string {
+    return `http://${this.host.address}:${PEER_PORT}`;
+  }
+
+  get running(): boolean {
+    return this.child !== undefined && this.child.exitCode === null && this.child.signalCode === null;
+  }
+
+  /** Also again, after it was killed: it goes on with what it has on disk. */
+  start(members: readonly EtcdMember[]): void {
+    const { ca, cert, key } = this.files;
+    const settings = {
+      name: this.name,
+      'data-dir': path.join(this.folder, this.name),
+      'listen-client-urls': this.url,
+      'advertise-client-urls': this.url,
+      'listen-peer-urls': this.peer,
+      'initial-advertise-peer-urls': this.peer,
+      'initial-cluster': members.map(({ name, peer }) => `${name}=${peer}`).join(','),
+      'trusted-ca-file': ca,
+      'cert-file': cert,
+      'key-file': key,
+      'client-cert-auth': 'true',
+      logger: 'zap',
+      'log-level': 'error',
+    };
+    const dies = ['setpriv', '--pdeathsig', 'KILL', '--'];
+    const args = Object.entries(settings).map(([name, value]) => `--${name}=${value}`);
+    this.child = Bun.spawn([...this.host.namespace.prefix, ...dies, 'etcd', ...args], {
+      stdio: ['ignore', 'ignore', 'ignore'],
+    });
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.child?.kill(name);
+  }
+
+  async kill(): Promise<void> {
+    this.signal('SIGKILL');
+    await this.child?.exited;
+  }
+}
+
+export class TestEtcd implements AsyncDisposable {
+  readonly members: EtcdMember[];
+  /** Below `repl.election.etcd`. */
+  readonly config: Record<string, unknown>;
+  private readonly folder: string;
+  private readonly files: Files;
+
+  private constructor(folder: string, members: EtcdMember[], files: Files) {
+    this.folder = folder;
+    this.members = members;
+    this.files = files;
+    this.config = {
+      endpoints: members.map(({ url }) => url),
+      ca_file: files.ca,
+      cert_file: files.cert,
+      key_file: files.key,
+    };
+  }
+
+  static async start(network: Network): Promise<TestEtcd> {
+    const folder = mkdtempSync(path.join(tmpdir(), 'etcd-'));
+    const authority = await CertificateAuthority.create('etcd CA');
+    const issue = async (commonName: string, ip: string[]): Promise<Files> =>
+      writePems(path.join(folder, 'pem', commonName), {
+        ca: authority.cert,
+        ...(await authority.issue({ commonName, ip })),
+      });
+    const hosts = ['one', 'two', 'three'].map((name) => ({ name, host: network.host() }));
+    const members = await Promise.all(
+      hosts.map(
+        async ({ name, host }) => new EtcdMember(name, host, folder, await issue(name, [host.address])),
+      ),
+    );
+    const etcd = new TestEtcd(folder, members, await issue('steep-repl', []));
+    for (const member of members) member.start(members);
+    await etcd.healthy();
+    return etcd;
+  }
+
+  /** Waits until every member answers, by a majority. */
+  async healthy(): Promise<void> {
+    await waitFor(
+      () => this.members.every((member) => this.ask(member, 'kv/range', { key: btoa('any') }) !== undefined),
+      'a healthy etcd',
+    );
+  }
+
+  /** Starts again what was killed. */
+  restart(...those: EtcdMember[]): void {
+    for (const member of those) member.start(this.members);
+  }
+
+  /** The member that leads the others. */
+  leader(): EtcdMember {
+    for (const member of this.members.filter(({ running }) => running)) {
+      const status = this.ask<Status>(member, 'maintenance/status', {});
+      if (status && status.leader === status.header.member_id) return member;
+    }
+    throw new Error('etcd has no leader');
+  }
+
+  /** Every key with its value, and the revision that made it. */
+  keys(): Map<string, { value: string; created: number }> {
+    const all = { key: btoa('/'), range_end: btoa('0') };
+    const found = this.ask<{ kvs?: Key[] }>(this.members[0]!, 'kv/range', all);
+    return new Map(
+      (found?.kvs ?? []).map(({ key, value, create_revision: created }) => [
+        atob(key),
+        { value: atob(value), created: Number(created) },
+      ]),
+    );
+  }
+
+  /** What a member answers at its JSON gateway; undefined when it does not. */
+  private ask<T>(member: EtcdMember, what: string, request: object): T | undefined {
+    const { ca, cert, key } = this.files;
+    const who = ['--cacert', ca, '--cert', cert, '--key', key];
+    const call = ['--data', JSON.stringify(request), `${member.url}/v3/${what}`];
+    const done = Bun.spawnSync([
+      ...member.host.namespace.prefix,
+      ...['curl', '--silent', '--fail', '--max-time', '2', ...who, ...call],
+    ]);
+    return done.exitCode === 0 ? (JSON.parse(done.stdout.toString()) as T) : undefined;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.members.map((member) => member.kill()));
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** Numbers are strings in this form of it. */
+interface Status {
+  leader: string;
+  header: { member_id: string };
+}
+
+interface Key {
+  key: string;
+  value: string;
+  create_revision: string;
+}
