@@ -14,10 +14,11 @@
  * time; `tick` only looks at the clocks, and is to be called often.
  */
 import type { CoordinatorSeen, ElectionEvent, Standing } from '../cluster/election.ts';
-import { type Change, changed, compare, find, type Listed, type MemberList } from '../cluster/list.ts';
+import { type Change, compare, find, type MemberList } from '../cluster/list.ts';
 import { type Moment, rules } from '../cluster/rules.ts';
 import type { ClusterState, Durable } from '../cluster/state.ts';
 import { SteepError } from '../lib/errors.ts';
+import { lossOf, Reign, whyUnfit } from './reign.ts';
 import type { Store, View } from './store.ts';
 
 export interface EtcdElectionOptions {
@@ -34,20 +35,6 @@ export interface EtcdElectionOptions {
   onChange: (what: ElectionEvent) => void;
 }
 
-interface Reign {
-  clusterId: string;
-  term: number;
-  since: number;
-  lease: bigint;
-  /** Milliseconds that etcd gives, from when it was asked for what it answered last. */
-  ttl: number;
-  asked: Moment;
-  /** Whether others were told that this node coordinates. */
-  shown: boolean;
-  /** Since when it cannot do its work, of the monotonic clock. */
-  unfitSince: number | undefined;
-}
-
 /** Between those who may stand, so that the better one is through before the next one tries. */
 const RANK_MS = 200;
 const JITTER_MS = 100;
@@ -55,7 +42,6 @@ const JITTER_MS = 100;
 const COURTESY_MS = 1000;
 /** Before a round that ended without certainty is repeated. */
 const AGAIN_MS = 100;
-const MOST_TRIES = 3;
 
 export class EtcdElection {
   /** Why etcd cannot be believed: it knows less than this node. */
@@ -66,9 +52,6 @@ export class EtcdElection {
   private standAt: number | undefined;
   private trusted = false;
   private uncertain = false;
-  /** Of the list in etcd; 0 for none. */
-  private listRevision = 0;
-  private changes: Promise<unknown> = Promise.resolve();
 
   constructor(options: EtcdElectionOptions) {
     this.options = options;
@@ -77,10 +60,7 @@ export class EtcdElection {
   /** The coordinator as this node knows it: itself while its lease runs, another one while etcd confirms it. */
   get coordinator(): CoordinatorSeen | undefined {
     const { reign, seen } = this;
-    if (reign)
-      return this.holds(reign)
-        ? { node_id: this.options.id, term: reign.term, since: reign.since }
-        : undefined;
+    if (reign) return reign.holds() ? reign.seen : undefined;
     return seen && rules.elapsed(seen.asked, this.now) < this.ttl ? seen.coordinator : undefined;
   }
 
@@ -109,7 +89,6 @@ export class EtcdElection {
     this.seen = undefined;
     this.standAt = undefined;
     this.distrust = undefined;
-    this.listRevision = 0;
     if (!reign) return;
     this.end(reign, 'it joined another cluster');
     await this.options.store.release(reign.clusterId, reign, { dissolve: true });
@@ -118,11 +97,13 @@ export class EtcdElection {
   /** Notices what ran out, and resigns when this node is not fit any more. */
   tick(): void {
     const { reign, seen } = this;
-    if (reign?.shown && !this.holds(reign)) {
+    if (reign?.shown && !reign.holds()) {
       reign.shown = false;
       this.tell({ kind: 'ended', term: reign.term, reason: 'its lease ran out' });
     }
-    if (reign) this.requireFit(reign);
+    // A coordinator that cannot work resigns.
+    const unfit = reign?.unfit(this.options.standing().healthy, this.options.settings().lease);
+    if (unfit !== undefined) void this.resign(unfit);
     if (!seen || this.coordinator) return;
     this.seen = undefined;
     this.tell({ kind: 'lost', term: seen.coordinator.term, node_id: seen.coordinator.node_id });
@@ -138,11 +119,9 @@ export class EtcdElection {
     else await this.follow(clusterId);
   }
 
-  /** Changes the list. Throws NOT_CONNECTED when this node does not coordinate, and what `changed` and the store throw. */
+  /** Changes the list. Throws NOT_CONNECTED when this node does not coordinate, and what Reign.change throws. */
   async change(change: Change): Promise<MemberList> {
-    const mine = this.changes.then(() => this.write(change));
-    this.changes = mine.catch(() => {});
-    return await mine;
+    return await this.requireReign().change(change);
   }
 
   /** Hands over to another node. Throws NOT_CONNECTED, CONFLICT. */
@@ -159,7 +138,7 @@ export class EtcdElection {
 
   /** Throws NOT_CONNECTED when this node does not coordinate at this moment. */
   requireReign(): Reign {
-    if (this.reign && this.holds(this.reign)) return this.reign;
+    if (this.reign?.holds()) return this.reign;
     throw new SteepError('NOT_CONNECTED', 'this node does not coordinate');
   }
 
@@ -185,8 +164,13 @@ export class EtcdElection {
     const asked = this.now;
     const view = await this.options.store.look(clusterId);
     if (this.state.cluster_id !== clusterId || this.reign) return; // things have moved on
-    if (this.isBehind(view, before)) return;
-    this.learn(view);
+    this.distrust = lossOf(view, before);
+    if (this.distrust) {
+      this.standAt = undefined;
+      this.forget();
+      return;
+    }
+    if (view.members) this.take(view.members.list);
     const { coordinator } = view;
     if (coordinator) {
       // Its own place of an earlier run, or one that it is just leaving, means nothing to it.
@@ -196,20 +180,6 @@ export class EtcdElection {
     this.forget();
     this.standAt ??= this.now.monotonic + this.delay(view.successor);
     if (this.mayStand() && this.now.monotonic >= this.standAt) await this.stand(clusterId, view);
-  }
-
-  /** Etcd lost what this node knows, by a restored backup or as a new one: its next terms would not fence anything off. */
-  private isBehind({ revision, members }: View, { term, list }: Readonly<ClusterState>): boolean {
-    const older = members !== undefined && compare(members.list, list) < 0;
-    this.distrust = undefined;
-    if (revision >= term && !older) return false;
-    const what = older ? 'an older member list than this node' : `revision ${revision}, the last term is ${term}`;
-    this.distrust = new SteepError('CONFLICT', `etcd knows less than this node: it has ${what}`, {
-      hint: 'was it restored or replaced? then, with the daemons stopped, on each node:  steep-repl cluster recover',
-    });
-    this.standAt = undefined;
-    this.forget();
-    return true;
   }
 
   private see({ node_id, term, since }: CoordinatorSeen, asked: Moment): void {
@@ -225,11 +195,6 @@ export class EtcdElection {
     const { node_id, term } = this.seen.coordinator;
     this.seen = undefined;
     this.tell({ kind: 'lost', term, node_id });
-  }
-
-  private learn({ members }: View): void {
-    this.listRevision = members?.revision ?? 0;
-    if (members) this.take(members.list);
   }
 
   private mayStand(): boolean {
@@ -251,17 +216,17 @@ export class EtcdElection {
   }
 
   private async stand(clusterId: string, { members, revision }: View): Promise<void> {
-    const { store, id, state } = this.options;
+    const { store, id, state, clock } = this.options;
     this.tell({ kind: 'standing', term: revision + 1 });
     const asked = this.now;
-    const since = asked.wall;
     const { lease, ttl } = await store.grant(this.options.settings().lease);
-    let term: number | undefined;
     try {
-      term = await store.claim(clusterId, { node_id: id, since, lease }, members ? undefined : this.state.list);
+      const claim = { node_id: id, since: asked.wall, lease };
+      const term = await store.claim(clusterId, claim, members ? undefined : this.state.list);
       if (term !== undefined && this.state.cluster_id === clusterId) {
         state.update({ term, vote: null });
-        this.reign = { clusterId, term, since, lease, ttl, asked, shown: false, unfitSince: undefined };
+        const onList = (list: MemberList): void => this.take(list);
+        this.reign = new Reign({ id, clusterId, term, lease, ttl, asked, state, store, clock, onList });
       }
     } finally {
       // Somebody was faster, or it is not known whether the claim came through: nothing stays behind.
@@ -273,43 +238,24 @@ export class EtcdElection {
 
   // --- coordinator -----------------------------------------------------------------------------------------
 
-  private holds({ asked, ttl }: Reign): boolean {
-    return rules.mayAct(rules.elapsed(asked, this.now) < rules.counted(ttl));
-  }
-
   private show(reign: Reign): void {
-    if (reign.shown || !this.holds(reign)) return;
+    if (reign.shown || !reign.holds()) return;
     reign.shown = true;
     this.tell({ kind: 'elected', term: reign.term });
   }
 
   private async renew(reign: Reign): Promise<void> {
-    const asked = this.now;
-    const { alive, certain, view } = await this.options.store.renew(reign.clusterId, reign.lease);
+    const outcome = await reign.renew();
     if (this.reign !== reign) return; // it resigned meanwhile
-    if (!alive || view.coordinator?.term !== reign.term || view.coordinator.lease !== reign.lease) {
-      this.end(reign, 'its lease ran out');
-      return;
+    if (outcome === 'gone') this.end(reign, 'its lease ran out');
+    else if (outcome === 'renewed') {
+      this.uncertain = false;
+      this.show(reign);
     }
-    this.learn(view);
-    if (!certain) return;
-    this.uncertain = false;
-    reign.asked = asked;
-    this.show(reign);
-  }
-
-  /** A coordinator that cannot work resigns, but not for a moment's outage. */
-  private requireFit(reign: Reign): void {
-    const now = this.now.monotonic;
-    const unfit = whyUnfit(find(this.state.list, this.options.id));
-    if (this.options.standing().healthy) reign.unfitSince = undefined;
-    else reign.unfitSince ??= now;
-    const away = reign.unfitSince !== undefined && now - reign.unfitSince >= this.options.settings().lease;
-    const reason = unfit ?? (away ? 'its PostgreSQL is away' : undefined);
-    if (reason !== undefined) void this.resign(reason);
   }
 
   private end(reign: Reign, reason: string): void {
+    reign.end();
     this.reign = undefined;
     this.uncertain = false;
     this.standAt = this.now.monotonic + this.delay();
@@ -323,44 +269,7 @@ export class EtcdElection {
     await this.options.store.release(reign.clusterId, reign, how);
   }
 
-  private async write(change: Change): Promise<MemberList> {
-    const { state, store } = this.options;
-    for (let tries = 0; tries < MOST_TRIES; tries += 1) {
-      const reign = this.requireReign();
-      const before = this.state.list;
-      const nodes = changed(before, change);
-      if (nodes === undefined) return before;
-      const fresh = { term: reign.term, number: before.number + 1, nodes: enfranchised(nodes) };
-      const outcome = await store.write(reign.clusterId, reign.term, fresh, this.listRevision);
-      if (typeof outcome === 'number') {
-        this.listRevision = outcome;
-        if (compare(fresh, state.current.list) > 0) this.take(fresh);
-        return fresh;
-      }
-      if (outcome.coordinator?.term !== reign.term) {
-        if (this.reign === reign) this.end(reign, 'etcd has given its place away');
-        break;
-      }
-      this.learn(outcome); // maybe it is this very change, by a request that was thought to be lost
-    }
-    throw new SteepError('NOT_CONNECTED', 'etcd refused the change: another node coordinates', {
-      hint: 'steep-repl nodes list, then try again',
-    });
-  }
-
   private tell(event: ElectionEvent): void {
     this.options.onChange(event);
   }
-}
-
-function whyUnfit(listed: Listed | undefined): string | undefined {
-  if (listed?.state !== 'member') return `it is ${listed?.state ?? 'not a member'}`;
-  return listed.vote === 'yes' ? undefined : 'it does not vote';
-}
-
-/** Votes decide nothing here, but the list keeps its meaning: who is let in votes at once. */
-function enfranchised(nodes: readonly Listed[]): Listed[] {
-  return nodes.map((one) =>
-    one.vote === 'soon' && one.instance_id !== '' && one.state !== 'removed' ? { ...one, vote: 'yes' } : one,
-  );
 }

@@ -1,15 +1,29 @@
-/** A real etcd of three members, each on a machine of its own, that talk TLS with those who ask. */
+/** A real etcd of some members, each on a machine of its own or all on this one, that talk TLS with those who ask. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { CertificateAuthority, writePems } from '../support/certificates.ts';
-import type { Host, Network } from '../support/network.ts';
+import { freePort } from '../support/ports.ts';
 import { waitFor } from '../support/wait.ts';
 
-const CLIENT_PORT = 2379;
-const PEER_PORT = 2380;
+/** Where a member runs. */
+export interface Place {
+  address: string;
+  /** What goes before a command that is to run there. */
+  prefix: string[];
+  client: number;
+  peer: number;
+  /** For those who ask without TLS. */
+  plain?: number;
+}
 
-interface Files {
+/** On this machine. */
+export async function here(): Promise<Place> {
+  const [client, peer, plain] = [await freePort(), await freePort(), await freePort()];
+  return { address: '127.0.0.1', prefix: [], client, peer, plain };
+}
+
+export interface Files {
   ca: string;
   cert: string;
   key: string;
@@ -17,24 +31,28 @@ interface Files {
 
 export class EtcdMember {
   readonly name: string;
-  readonly host: Host;
+  readonly place: Place;
   private readonly folder: string;
   private readonly files: Files;
   private child: Bun.Subprocess | undefined;
 
-  constructor(name: string, host: Host, folder: string, files: Files) {
+  constructor(name: string, place: Place, folder: string, files: Files) {
     this.name = name;
-    this.host = host;
+    this.place = place;
     this.folder = folder;
     this.files = files;
   }
 
   get url(): string {
-    return `https://${this.host.address}:${CLIENT_PORT}`;
+    return `https://${this.place.address}:${this.place.client}`;
+  }
+
+  get plainUrl(): string {
+    return `http://${this.place.address}:${this.place.plain}`;
   }
 
   get peer(): string {
-    return `http://${this.host.address}:${PEER_PORT}`;
+    return `http://${this.place.address}:${this.place.peer}`;
   }
 
   get running(): boolean {
@@ -47,7 +65,7 @@ export class EtcdMember {
     const settings = {
       name: this.name,
       'data-dir': path.join(this.folder, this.name),
-      'listen-client-urls': this.url,
+      'listen-client-urls': this.place.plain === undefined ? this.url : `${this.url},${this.plainUrl}`,
       'advertise-client-urls': this.url,
       'listen-peer-urls': this.peer,
       'initial-advertise-peer-urls': this.peer,
@@ -61,7 +79,7 @@ export class EtcdMember {
     };
     const dies = ['setpriv', '--pdeathsig', 'KILL', '--'];
     const args = Object.entries(settings).map(([name, value]) => `--${name}=${value}`);
-    this.child = Bun.spawn([...this.host.namespace.prefix, ...dies, 'etcd', ...args], {
+    this.child = Bun.spawn([...this.place.prefix, ...dies, 'etcd', ...args], {
       stdio: ['ignore', 'ignore', 'ignore'],
     });
   }
@@ -79,8 +97,8 @@ export class EtcdMember {
 export class TestEtcd implements AsyncDisposable {
   readonly members: EtcdMember[];
   /** Below `repl.election.etcd`. */
-  readonly config: Record<string, unknown>;
-  private readonly folder: string;
+  readonly config: { endpoints: string[]; ca_file: string; cert_file: string; key_file: string };
+  readonly folder: string;
   private readonly files: Files;
 
   private constructor(folder: string, members: EtcdMember[], files: Files) {
@@ -95,7 +113,7 @@ export class TestEtcd implements AsyncDisposable {
     };
   }
 
-  static async start(network: Network): Promise<TestEtcd> {
+  static async start(places: readonly Place[]): Promise<TestEtcd> {
     const folder = mkdtempSync(path.join(tmpdir(), 'etcd-'));
     const authority = await CertificateAuthority.create('etcd CA');
     const issue = async (commonName: string, ip: string[]): Promise<Files> =>
@@ -103,11 +121,11 @@ export class TestEtcd implements AsyncDisposable {
         ca: authority.cert,
         ...(await authority.issue({ commonName, ip })),
       });
-    const hosts = ['one', 'two', 'three'].map((name) => ({ name, host: network.host() }));
     const members = await Promise.all(
-      hosts.map(
-        async ({ name, host }) => new EtcdMember(name, host, folder, await issue(name, [host.address])),
-      ),
+      places.map(async (place, index) => {
+        const name = `etcd${index}`;
+        return new EtcdMember(name, place, folder, await issue(name, [place.address]));
+      }),
     );
     const etcd = new TestEtcd(folder, members, await issue('steep-repl', []));
     for (const member of members) member.start(members);
@@ -155,7 +173,7 @@ export class TestEtcd implements AsyncDisposable {
     const who = ['--cacert', ca, '--cert', cert, '--key', key];
     const call = ['--data', JSON.stringify(request), `${member.url}/v3/${what}`];
     const done = Bun.spawnSync([
-      ...member.host.namespace.prefix,
+      ...member.place.prefix,
       ...['curl', '--silent', '--fail', '--max-time', '2', ...who, ...call],
     ]);
     return done.exitCode === 0 ? (JSON.parse(done.stdout.toString()) as T) : undefined;
