@@ -149,7 +149,7 @@ export class TestEtcd implements AsyncDisposable {
   /** The member that leads the others. */
   leader(): EtcdMember {
     for (const member of this.members.filter(({ running }) => running)) {
-      const status = this.ask<Status>(member, 'maintenance/status', {});
+      const status = this.ask(member, 'maintenance/status', {}) as Status | undefined;
       if (status && status.leader === status.header.member_id) return member;
     }
     throw new Error('etcd has no leader');
@@ -158,7 +158,7 @@ export class TestEtcd implements AsyncDisposable {
   /** Every key with its value, and the revision that made it. */
   keys(): Map<string, { value: string; created: number }> {
     const all = { key: btoa('/'), range_end: btoa('0') };
-    const found = this.ask<{ kvs?: Key[] }>(this.members[0]!, 'kv/range', all);
+    const found = this.ask(this.members[0]!, 'kv/range', all) as { kvs?: Key[] } | undefined;
     return new Map(
       (found?.kvs ?? []).map(({ key, value, create_revision: created }) => [
         atob(key),
@@ -168,15 +168,13 @@ export class TestEtcd implements AsyncDisposable {
   }
 
   /** What a member answers at its JSON gateway; undefined when it does not. */
-  private ask<T>(member: EtcdMember, what: string, request: object): T | undefined {
+  private ask(member: EtcdMember, what: string, request: object): unknown {
     const { ca, cert, key } = this.files;
     const who = ['--cacert', ca, '--cert', cert, '--key', key];
     const call = ['--data', JSON.stringify(request), `${member.url}/v3/${what}`];
-    const done = Bun.spawnSync([
-      ...member.place.prefix,
-      ...['curl', '--silent', '--fail', '--max-time', '2', ...who, ...call],
-    ]);
-    return done.exitCode === 0 ? (JSON.parse(done.stdout.toString()) as T) : undefined;
+    const curl = ['curl', '--silent', '--fail', '--max-time', '2'];
+    const done = Bun.spawnSync([...member.place.prefix, ...curl, ...who, ...call]);
+    return done.exitCode === 0 ? JSON.parse(done.stdout.toString()) : undefined;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

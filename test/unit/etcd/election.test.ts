@@ -31,7 +31,7 @@ describe('an election by etcd', () => {
   test('is won by the better node, in the term that etcd numbers, and the other one follows', async () => {
     await pass(1000, b, a);
     expect(a.election.coordinator).toMatchObject({ node_id: 'a', term: etcd.coordinator!.term });
-    expect(b.election.coordinator).toEqual(a.election.coordinator!);
+    expect(b.election.coordinator).toEqual(a.election.coordinator);
     expect(b.state.current.term).toBe(etcd.coordinator!.term);
     expect(etcd.members?.list).toEqual(listOf('a', 'b'));
   });
@@ -242,7 +242,7 @@ describe('a coordinator by etcd', () => {
     const before = etcd.members;
     expect(a.election.coordinator).toMatchObject({ node_id: 'a' });
     expect(await codeOf(a.election.change({ kind: 'remove', node_id: 'b' }))).toBe('NOT_CONNECTED');
-    expect(etcd.members).toEqual(before!);
+    expect(etcd.members).toEqual(before);
     expect(a.election.coordinator).toBeUndefined();
   });
 });
