@@ -26,7 +26,7 @@ const TICK_MS = 50;
 /** A member of etcd that does not answer may cost this part of the lease, but no less than SHORTEST_MS. */
 const PARTS = 5;
 const SHORTEST_MS = 200;
-/** After a start, or without a change in etcd, nobody need worry for so long. */
+/** Beside the lease: that long nobody need worry that there is no coordinator. */
 const PATIENCE_MS = 5000;
 /** How long somebody who decides otherwise is remembered. */
 const OTHERWISE_MS = 30_000;
@@ -184,7 +184,7 @@ export class EtcdCoordination implements RunningCoordination {
     else if (!this.coordinator && now - this.lastCoordinator > this.election.ttl + PATIENCE_MS)
       issues.push({
         severity: 'warning',
-        message: 'no coordinator: no node that may stand has a healthy PostgreSQL',
+        message: 'no coordinator: no node that may stand has taken the place',
         hint: 'steep-repl nodes list',
       });
     return issues;
