@@ -1,8 +1,8 @@
 import type { AuditEntry } from '../db/audit-log.ts';
 import type { IpcClient } from '../ipc/client.ts';
-import { parseDuration } from '../lib/duration.ts';
 import { SteepError } from '../lib/errors.ts';
 import type { ParamsOf } from '../operations/index.ts';
+import { countFrom, timeFrom } from './amounts.ts';
 import { defineCommand } from './command.ts';
 import { connectToDaemon, daemonArgs } from './daemon.ts';
 import { colour, formatTime } from './format.ts';
@@ -38,7 +38,7 @@ export const command = defineCommand({
   /** Oldest first, like a log. JSON: an array of entries; with -f one entry a line. */
   async run(args) {
     const filter = filterOf(args);
-    const count = numberOf(args.lines);
+    const count = countFrom(args.lines);
     using client = await connectToDaemon(args);
     if (args.follow) return await follow(client, filter, count, args.json === true);
     const entries = await newest(client, filter, count);
@@ -153,8 +153,8 @@ function filterOf({ action, actor, target, since, until, failed }: FilterArgs): 
   const filter: Filter = {};
   if (action !== undefined) filter.action_filter = action.split(',');
   if (actor !== undefined) filter.actor_filter = actor.split(',');
-  if (since !== undefined) filter.since = timeOf('--since', since);
-  if (until !== undefined) filter.until = timeOf('--until', until);
+  if (since !== undefined) filter.since = timeFrom('--since', since).toISOString();
+  if (until !== undefined) filter.until = timeFrom('--until', until).toISOString();
   if (failed) filter.success = false;
   if (target !== undefined) {
     const [type = '', ...rest] = target.split(':');
@@ -164,26 +164,4 @@ function filterOf({ action, actor, target, since, until, failed }: FilterArgs): 
     filter.target_id = rest.join(':');
   }
   return filter;
-}
-
-/** A duration counts back from now; a date or time without a zone is local. */
-function timeOf(option: string, text: string): string {
-  const ago = parseDuration(text);
-  const time =
-    ago === undefined
-      ? Date.parse(/^\d{4}-\d\d-\d\d$/.test(text) ? `${text}T00:00:00` : text)
-      : Date.now() - ago;
-  if (Number.isNaN(time))
-    throw new SteepError(
-      'INVALID_REQUEST',
-      `${option} ${text}: neither a duration (1h) nor a time (2026-01-31T14:00:00Z)`,
-    );
-  return new Date(time).toISOString();
-}
-
-function numberOf(text: string): number {
-  const count = Number(text);
-  if (!Number.isSafeInteger(count) || count < 0)
-    throw new SteepError('INVALID_REQUEST', `-n ${text}: not a number of entries`);
-  return count;
 }

@@ -10,6 +10,15 @@ export const commands: Record<string, Entry> = {
   run: { about: 'Run the daemon in the foreground', load: () => import('./run.ts') },
   status: { about: 'Show how the daemon is', load: () => import('./status.ts') },
   health: { about: 'Show whether the daemon, or a peer, is healthy', load: () => import('./health.ts') },
+  install: {
+    about: 'Make the daemon a service of the operating system, which starts it at every boot',
+    load: () => import('./service/install.ts'),
+  },
+  uninstall: { about: 'Remove the service', load: () => import('./service/uninstall.ts') },
+  start: { about: 'Start the service', load: () => import('./service/start.ts') },
+  stop: { about: 'Stop the service', load: () => import('./service/stop.ts') },
+  restart: { about: 'Stop and start the service', load: () => import('./service/restart.ts') },
+  logs: { about: 'Show the log of the service', load: () => import('./service/logs.ts') },
   reload: { about: 'Let the daemon read its configuration again', load: () => import('./reload.ts') },
   'init-extension': {
     about: 'Install or upgrade the extension steep_repl in PostgreSQL',
@@ -71,4 +80,9 @@ export const commands: Record<string, Entry> = {
   },
   completion: { about: 'Print a completion script for a shell', load: () => import('./completion.ts') },
   version: { about: 'Print the version', load: () => import('./version.ts') },
+};
+
+/** What programs start and people do not: in no help, no completion and no documentation. */
+export const hiddenCommands: Record<string, Omit<Entry, 'about'>> = {
+  service: { load: () => import('./service/process.ts') },
 };

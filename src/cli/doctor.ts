@@ -7,6 +7,8 @@ import { connectToDaemon, daemonArgs, type DaemonAddress } from './daemon.ts';
 import { fileChecks } from './file-checks.ts';
 import { EXIT, jsonArg, printJson, printText } from './output.ts';
 import { connectionCheck, serverCheck } from './postgresql-checks.ts';
+import { againAsService } from './service/check-as.ts';
+import { serviceCheck } from './service/seen.ts';
 
 export const command = defineCommand({
   args: { ...daemonArgs, json: jsonArg },
@@ -14,6 +16,11 @@ export const command = defineCommand({
   async run(args) {
     const platform = thisPlatform();
     const loaded = load(args.config);
+    if (!(loaded instanceof ConfigError)) {
+      const options = [...(args.json ? ['--json'] : []), ...(args.socket ? ['--socket', args.socket] : [])];
+      const again = await againAsService(loaded.file, platform, ['doctor', ...options]);
+      if (again !== undefined) return again;
+    }
     const results: CheckResult[] =
       loaded instanceof ConfigError
         ? loaded.problems.map(({ message, hint }) => ({
@@ -22,7 +29,7 @@ export const command = defineCommand({
             message,
             hint: hint ?? null,
           }))
-        : await runChecks([...fileChecks, connectionCheck, serverCheck, daemonCheck(args)], {
+        : await runChecks([...fileChecks, connectionCheck, serverCheck, serviceCheck, daemonCheck(args)], {
             loaded,
             platform,
             env: process.env,

@@ -33,3 +33,12 @@ const codes: Record<Colour, number> = { red: 31, yellow: 33, green: 32, dim: 90 
 export function colour(name: Colour, text: string): string {
   return `\u001B[${codes[name]}m${text}\u001B[0m`;
 }
+
+/** Of a node's status. */
+export const statusColours = {
+  healthy: 'green',
+  unknown: 'dim',
+  degraded: 'yellow',
+  offline: 'dim',
+  unreachable: 'red',
+} as const;

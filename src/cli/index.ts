@@ -4,7 +4,7 @@ import { type ArgsDef, parseArgs, renderUsage } from 'citty';
 import { stripANSI } from 'bun';
 import { messageOf, SteepError } from '../lib/errors.ts';
 import type { Command } from './command.ts';
-import { commands } from './commands.ts';
+import { commands, hiddenCommands } from './commands.ts';
 import { EXIT, exitCodeOf, printError, printText } from './output.ts';
 import { version } from './version-info.ts';
 
@@ -19,15 +19,16 @@ async function dispatch(argv: string[]): Promise<number> {
       return await dispatch(['version']);
     const wordCount = argv.findIndex((word) => word.startsWith('-'));
     const words = wordCount === -1 ? argv : argv.slice(0, wordCount);
-    const name = [words.slice(0, 2).join(' '), words[0] ?? ''].find((candidate) => candidate in commands);
-    const entry = name === undefined ? undefined : commands[name];
+    const known = { ...hiddenCommands, ...commands };
+    const name = [words.slice(0, 2).join(' '), words[0] ?? ''].find((candidate) => candidate in known);
+    const entry = name === undefined ? undefined : known[name];
     if (name === undefined || entry === undefined) return help(words, argv);
     const { command } = await entry.load();
     return await runOne(name, command, argv.slice(name.split(' ').length));
   } catch (error) {
-    const known = SteepError.from(error);
-    printError(known);
-    return exitCodeOf(known);
+    const ours = SteepError.from(error);
+    printError(ours);
+    return exitCodeOf(ours);
   }
 }
 

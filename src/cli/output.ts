@@ -2,6 +2,7 @@
 import { sliceAnsi, stringWidth, stripANSI } from 'bun';
 import { writeSync } from 'node:fs';
 import { codeOf, type ErrorCode, type SteepError } from '../lib/errors.ts';
+import { stderrIsJournal } from '../lib/journal.ts';
 
 export const EXIT = {
   ok: 0,
@@ -65,23 +66,32 @@ export function printJson(value: unknown): void {
 
 /** `steep-repl: what is wrong`, then the remedy. A defect shows where it happened, for the report. */
 export function printError(error: SteepError): void {
-  printText(`steep-repl: ${error.message}`, 'stderr');
-  if (error.hint !== undefined) printText(`  hint: ${error.hint}`, 'stderr');
-  if (error.code === 'INTERNAL_ERROR' && error.cause instanceof Error && error.cause.stack)
-    printText(error.cause.stack, 'stderr');
+  const stack =
+    error.code === 'INTERNAL_ERROR' && error.cause instanceof Error ? error.cause.stack : undefined;
+  const lines = [
+    `steep-repl: ${error.message}`,
+    ...(error.hint === undefined ? [] : [`  hint: ${error.hint}`]),
+    ...(stack === undefined ? [] : [stack]),
+  ].flatMap((text) => text.split('\n'));
+  // The journal takes each line as an entry, whose priority stands at its begin.
+  const priority = stderrIsJournal(process.env) ? '<3>' : '';
+  printText(lines.map((line) => `${priority}${line}`).join('\n'), 'stderr');
 }
 
 /** Rows as aligned columns under their headings. */
 export function printTable(headings: string[], rows: string[][]): void {
+  for (const line of tableLines(headings, rows)) printLine(line);
+}
+
+export function tableLines(headings: string[], rows: string[][]): string[] {
   const lines = [headings, ...rows];
   const widths = headings.map((_heading, i) => Math.max(...lines.map((row) => stringWidth(row[i] ?? ''))));
-  for (const row of lines) {
-    const line = row
+  return lines.map((row) =>
+    row
       .map((cell, i) => cell + ' '.repeat((widths[i] ?? 0) - stringWidth(cell)))
       .join('  ')
-      .trimEnd();
-    printLine(line);
-  }
+      .trimEnd(),
+  );
 }
 
 /** One labelled value a line. */

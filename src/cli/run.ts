@@ -3,9 +3,10 @@ import { type LoadedConfig, loadConfig } from '../config/load.ts';
 import { type Daemon, startDaemon } from '../daemon/daemon.ts';
 import { SteepError } from '../lib/errors.ts';
 import { chooseFormat, createLogger, type Logger, type RootLogger } from '../lib/log.ts';
-import { thisPlatform } from '../platform/index.ts';
+import { type ServiceHost, thisPlatform } from '../platform/index.ts';
 import { defineCommand } from './command.ts';
-import { configArg, EXIT, printText } from './output.ts';
+import { Orders } from './orders.ts';
+import { configArg, EXIT, exitCodeOf, printError, printText } from './output.ts';
 import { version } from './version-info.ts';
 
 /** A stop that takes longer is ended: the service manager would do it anyway, and less politely. */
@@ -14,36 +15,78 @@ const STOP_LIMIT_MS = 10_000;
 export const command = defineCommand({
   args: { config: configArg, debug: { type: 'boolean', description: 'Log at level debug' } },
   async run({ config: path, debug }) {
-    umask(0o077);
-    const platform = thisPlatform();
-    const { env } = process;
-    const load = (): LoadedConfig => {
-      const loaded = loadConfig({ path, env, platform });
-      if (debug) loaded.config.log.level = 'debug';
-      return loaded;
-    };
-    const loaded = load();
-    if (!loaded.config.enabled) {
-      printText(`steep-repl is switched off: enabled is false in ${loaded.file}`, 'stderr');
-      return EXIT.ok;
-    }
-    const signals = new Signals();
-    const log = loggerFor(loaded.config);
-    const daemon = await startDaemon({ loaded, load, log, platform, env, version });
-    return process.exit(await runUntilStopped(daemon, signals, log.component('daemon')));
+    const host = thisPlatform().serviceHost(process.env);
+    const orders = new Orders();
+    return process.exit(await reported(host, () => runDaemon({ path, debug: debug === true, orders, host })));
   },
 });
 
-function loggerFor({ log: { level, format }, postgresql }: LoadedConfig['config']): RootLogger {
-  process.stderr.on('error', () => {}); // whoever read the log is gone: that is no reason to stop
-  const colour = process.stderr.isTTY && !process.env['NO_COLOR'];
-  const log = createLogger({ level, format: chooseFormat(format, process.env), colour });
+/** The exit code of a run, as the service manager that started it is to see it; it hears the reason of a refusal too. */
+async function reported(host: ServiceHost | undefined, run: () => Promise<number>): Promise<number> {
+  if (host === undefined) return await run();
+  try {
+    return host.ended(await run());
+  } catch (thrown) {
+    const error = SteepError.from(thrown);
+    host.log?.(`${error.message}${error.hint === undefined ? '' : `  hint: ${error.hint}`}`, 'error');
+    host.status(error.message);
+    printError(error);
+    return host.ended(exitCodeOf(error));
+  }
+}
+
+export interface RunOptions {
+  /** The argument of --config. */
+  path: string | undefined;
+  debug: boolean;
+  orders: Orders;
+  /** The service manager that started this process. */
+  host: ServiceHost | undefined;
+}
+
+/** Runs the daemon until an order or a failure ends it; the exit code. Throws what startDaemon and loadConfig throw. */
+export async function runDaemon(options: RunOptions): Promise<number> {
+  const { path, debug, orders, host } = options;
+  umask(0o077);
+  const platform = thisPlatform();
+  const { env } = process;
+  const load = (): LoadedConfig => {
+    const loaded = loadConfig({ path, env, platform });
+    if (debug) loaded.config.log.level = 'debug';
+    return loaded;
+  };
+  const loaded = load();
+  if (!loaded.config.enabled) {
+    const message = `steep-repl is switched off: enabled is false in ${loaded.file}`;
+    if (host?.log) host.log(message, 'info');
+    else printText(message, 'stderr');
+    host?.ready(); // or its end would look like a failed start, and be tried again
+    return EXIT.ok;
+  }
+  orders.takeSignals();
+  const log = loggerFor(loaded.config, host);
+  const daemon = await startDaemon({ loaded, load, log, platform, env, version, host });
+  return await runUntilStopped(daemon, orders, log.component('daemon'));
+}
+
+function loggerFor(
+  { log: { level, format }, postgresql }: LoadedConfig['config'],
+  host: ServiceHost | undefined,
+): RootLogger {
+  const log = host?.log
+    ? createLogger({ level, format: format === 'auto' ? 'message' : format, write: host.log })
+    : createLogger({ level, format: chooseFormat(format, process.env), colour: wantsColour() });
   if (postgresql.password !== undefined) log.redact(postgresql.password);
   return log;
 }
 
-/** Obeys signals until one of them, or a failure, ends the daemon; the exit code. */
-async function runUntilStopped(daemon: Daemon, signals: Signals, log: Logger): Promise<number> {
+function wantsColour(): boolean {
+  process.stderr.on('error', () => {}); // whoever read the log is gone: that is no reason to stop
+  return process.stderr.isTTY && !process.env['NO_COLOR'];
+}
+
+/** Obeys orders until one of them, or a failure, ends the daemon; the exit code. */
+async function runUntilStopped(daemon: Daemon, orders: Orders, log: Logger): Promise<number> {
   const crashed = new Promise<never>((_resolve, reject) => {
     process.on('uncaughtException', reject);
     process.on('unhandledRejection', reject);
@@ -52,13 +95,12 @@ async function runUntilStopped(daemon: Daemon, signals: Signals, log: Logger): P
   let reason = 'failure';
   try {
     for (;;) {
-      const signal = await Promise.race([signals.next(), daemon.failed, crashed]);
-      if (signal === 'SIGHUP') {
-        tryReload(daemon);
-      } else {
-        reason = signal;
+      const order = await Promise.race([orders.next(), daemon.failed, crashed]);
+      if (order.kind === 'stop') {
+        reason = order.reason;
         break;
       }
+      tryReload(daemon);
     }
   } catch (thrown) {
     failure = SteepError.from(thrown);
@@ -78,33 +120,6 @@ function tryReload(daemon: Daemon): void {
     daemon.reload();
   } catch {
     // Nobody waits for an answer to a signal.
-  }
-}
-
-type Signal = 'SIGTERM' | 'SIGINT' | 'SIGHUP';
-
-/** Collects signals from the moment it is made: none is lost, or ends the process, while the daemon starts. */
-class Signals {
-  private readonly received: Signal[] = [];
-  private wake: () => void = () => {};
-
-  constructor() {
-    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
-      process.on(signal, () => {
-        this.received.push(signal);
-        this.wake();
-      });
-    }
-  }
-
-  async next(): Promise<Signal> {
-    for (;;) {
-      const signal = this.received.shift();
-      if (signal) return signal;
-      await new Promise<void>((resolve) => {
-        this.wake = resolve;
-      });
-    }
   }
 }
 

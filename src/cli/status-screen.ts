@@ -3,18 +3,21 @@ import type { NodeRow } from '../db/nodes.ts';
 import { formatHostPort } from '../lib/host-port.ts';
 import type { Status } from '../operations/status.ts';
 import type { Issue } from '../operations/subject.ts';
-import { colour, formatSeconds, secondsSince } from './format.ts';
+import type { ShownNode } from '../operations/nodes.ts';
+import { colour, formatSeconds, secondsSince, statusColours } from './format.ts';
+import { tableLines } from './output.ts';
 
 const ROLES = { node: 'Primary Node', witness: 'Witness' };
 const MARKS = { note: colour('dim', '·'), warning: colour('yellow', '!'), error: colour('red', '!') };
 
-export function statusScreen(status: Status, nodes: NodeRow[]): string {
+/** `runBy`: how this daemon and the service belong together, `(systemd, enabled)`. */
+export function statusScreen(status: Status, nodes: NodeRow[], runBy?: string): string {
   const { node, state, pid, uptime_seconds: uptime, version } = status;
   const name = node.node_name === node.node_id ? node.node_id : `${node.node_id} (${node.node_name})`;
   const rows: [string, string][] = [
     [
       'State',
-      `${state === 'running' ? colour('green', state) : colour('yellow', state)}, ${formatSeconds(uptime)}, pid ${pid}`,
+      `${state === 'running' ? colour('green', state) : colour('yellow', state)}, ${formatSeconds(uptime)}, pid ${pid}${runBy === undefined ? '' : ` (${runBy})`}`,
     ],
   ];
   if (status.postgresql) rows.push(['PostgreSQL', postgresqlLine(status.postgresql)]);
@@ -31,6 +34,18 @@ export function statusScreen(status: Status, nodes: NodeRow[]): string {
     ...rows.map(([label, text]) => `${label.padEnd(11)}  ${text}`),
     ...issueLines(status.issues),
   ].join('\n');
+}
+
+/** What `status --watch` shows below: each node as it is seen at this moment. */
+export function nodesTable(nodes: ShownNode[]): string {
+  const rows = nodes.map(({ node_id, status, is_coordinator, round_trip_ms, last_seen }) => [
+    node_id,
+    colour(statusColours[status], status),
+    is_coordinator ? 'coordinates' : '',
+    round_trip_ms === null ? '-' : `${round_trip_ms} ms`,
+    last_seen === null ? 'never' : `${formatSeconds(secondsSince(last_seen))} ago`,
+  ]);
+  return tableLines(['NODE', 'STATUS', '', 'ROUND TRIP', 'LAST SEEN'], rows).join('\n');
 }
 
 function postgresqlLine(postgresql: NonNullable<Status['postgresql']>): string {

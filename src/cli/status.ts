@@ -1,12 +1,14 @@
-import type { NodeRow } from '../db/nodes.ts';
 import { type IpcClient, MEMORY_ANSWER_MS } from '../ipc/client.ts';
 import { SteepError } from '../lib/errors.ts';
+import type { ShownNode } from '../operations/nodes.ts';
 import type { Status } from '../operations/status.ts';
 import { defineCommand } from './command.ts';
 import { connectToDaemon, type DaemonAddress, daemonArgs } from './daemon.ts';
 import { colour } from './format.ts';
 import { EXIT, exitCodeOf, jsonArg, printError, printJson, printText } from './output.ts';
-import { statusScreen } from './status-screen.ts';
+import type { Service } from './service/manager.ts';
+import { explained, runBy, seenJson, serviceSeen } from './service/seen.ts';
+import { nodesTable, statusScreen } from './status-screen.ts';
 
 const REDRAW_MS = 1000;
 /** Home, then clear to the end: nothing flickers. */
@@ -19,7 +21,10 @@ export const command = defineCommand({
     watch: { type: 'boolean', alias: 'w', description: 'Show it again every second, until Ctrl-C' },
     json: jsonArg,
   },
-  /** JSON: the result of status.get (docs/ipc.md); `{"state": "not running", "issues": […]}` when nobody answers. */
+  /**
+   * JSON: the result of status.get (docs/ipc.md), or `{"state": "not running", "issues": […]}` when nobody answers; and
+   * `service` (null: none is installed) with `manager, scope, installed, enabled, activity, pid, since, detail`.
+   */
   async run(args) {
     return args.watch ? await watch(args) : await once(args, args.json === true);
   },
@@ -27,15 +32,17 @@ export const command = defineCommand({
 
 interface Seen {
   status: Status;
-  nodes: NodeRow[];
+  nodes: ShownNode[];
+  service: Service | undefined;
 }
 
 async function look(client: IpcClient): Promise<Seen> {
-  const [status, { nodes }] = await Promise.all([
+  const [status, { nodes }, service] = await Promise.all([
     client.call('status.get', {}, MEMORY_ANSWER_MS),
     client.call('nodes.list', {}, MEMORY_ANSWER_MS),
+    serviceSeen(),
   ]);
-  return { status, nodes };
+  return { status, nodes, service };
 }
 
 /** 0 only when everything that was asked about is well. */
@@ -48,16 +55,18 @@ function exitCode({ state, issues }: Status): number {
 async function once(where: DaemonAddress, json: boolean): Promise<number> {
   try {
     using client = await connectToDaemon(where);
-    const { status, nodes } = await look(client);
-    if (json) printJson(status);
-    else printText(statusScreen(status, nodes));
+    const { status, nodes, service } = await look(client);
+    if (json) printJson({ ...status, service: seenJson(service) });
+    else printText(statusScreen(status, nodes, runBy(service, status.pid)));
     return exitCode(status);
   } catch (thrown) {
-    const error = SteepError.from(thrown);
+    const service = await serviceSeen();
+    const error = explained(SteepError.from(thrown), service);
     if (!json) throw error;
     printJson({
       state: 'not running',
       issues: [{ severity: 'error', message: error.message, hint: error.hint ?? null }],
+      service: seenJson(service),
     });
     return exitCodeOf(error);
   }
@@ -73,11 +82,11 @@ async function watch(where: DaemonAddress): Promise<number> {
     let text: string;
     try {
       using client = await connectToDaemon(where);
-      const { status, nodes } = await look(client);
-      text = statusScreen(status, nodes);
+      const { status, nodes, service } = await look(client);
+      text = `${statusScreen(status, nodes, runBy(service, status.pid))}\n\n${nodesTable(nodes)}`;
       code = exitCode(status);
     } catch (thrown) {
-      const error = SteepError.from(thrown);
+      const error = explained(SteepError.from(thrown), await serviceSeen());
       code = exitCodeOf(error);
       if (code === EXIT.usage) {
         printError(error);

@@ -15,11 +15,12 @@
  * their answers come back by `answered`, or never. The rules of safety are in rules.ts.
  */
 import { SteepError } from '../lib/errors.ts';
-import { type Change, compare, find, type MemberList, type Version, voters } from './list.ts';
+import { type Change, compare, find, type MemberList, voters } from './list.ts';
 import type { Answer, Request } from './messages.ts';
 import { type Done, Reign } from './reign.ts';
-import { type Moment, type Promised, type Rules, rules as allRules } from './rules.ts';
+import { type Moment, type Rules, rules as allRules } from './rules.ts';
 import type { ClusterState, Durable } from './state.ts';
+import { type CoordinatorSeen, versionOf, Voter } from './voter.ts';
 
 export interface ElectionSettings {
   /** Milliseconds. */
@@ -58,13 +59,6 @@ export type ElectionEvent =
   | { kind: 'lost'; term: number; node_id: string }
   | { kind: 'list' };
 
-export interface CoordinatorSeen {
-  node_id: string;
-  term: number;
-  /** Milliseconds since 1970. */
-  since: number;
-}
-
 type Role =
   | { kind: 'follower' }
   | { kind: 'candidate'; trial: boolean; term: number; granted: Set<string>; until: number }
@@ -81,13 +75,9 @@ export class Election {
   private readonly options: ElectionOptions;
   private readonly rules: Rules;
   private role: Role = { kind: 'follower' };
-  private promise: Promised | undefined;
-  private seen: CoordinatorSeen | undefined;
-  /** Nothing is granted before this moment of the monotonic clock. */
-  private readonly silentUntil: number;
+  private readonly voter: Voter;
+  /** When this node's turn comes, of the monotonic clock. */
   private standAt: number;
-  /** False until it is certain that the state on disk is not an old copy. */
-  private trusted = false;
   /** Since when this coordinator cannot do its work, of the monotonic clock. */
   private unfitSince: number | undefined;
   /** Attempts to be elected since there was a coordinator. */
@@ -96,9 +86,10 @@ export class Election {
   constructor(options: ElectionOptions) {
     this.options = options;
     this.rules = options.rules ?? allRules;
-    const now = options.clock().monotonic;
-    this.silentUntil = now + this.rules.silence(options.state.current.longest_promise);
-    this.standAt = this.silentUntil + this.delay();
+    const { id, state, clock } = options;
+    const isHealthy = (): boolean => options.standing().healthy;
+    this.voter = new Voter({ id, state, clock, rules: this.rules, isHealthy });
+    this.standAt = this.voter.silentUntil + this.delay();
   }
 
   private get now(): Moment {
@@ -111,9 +102,8 @@ export class Election {
 
   /** The coordinator as this node knows it: itself while its lease runs, another while the promise to it does. */
   get coordinator(): CoordinatorSeen | undefined {
-    if (this.role.kind === 'coordinator') return this.role.reign.holds() ? this.role.reign.seen : undefined;
-    if (!this.promise || this.now.monotonic >= this.promise.until) return undefined;
-    return this.seen?.term === this.promise.term ? this.seen : undefined;
+    if (this.role.kind !== 'coordinator') return this.voter.coordinator;
+    return this.role.reign.holds() ? this.role.reign.seen : undefined;
   }
 
   /** Whether this node coordinates, at this very moment. */
@@ -121,21 +111,15 @@ export class Election {
     return this.role.kind === 'coordinator' && this.role.reign.holds();
   }
 
-  /** Whether the state on disk was found to be no old copy: only then this node votes. */
+  /** The state on disk was found to be no old copy: only then this node votes. */
   trust(): void {
-    this.trusted = true;
-  }
-
-  get mayVote(): boolean {
-    const listed = find(this.state.list, this.options.id);
-    return this.trusted && listed?.vote === 'yes' && listed.instance_id === this.state.instance_id;
+    this.voter.trust();
   }
 
   /** Gives up all that belongs to the cluster before: this node has joined another one. */
   startOver(): void {
     this.endReign('it joined another cluster', false);
-    this.promise = undefined;
-    this.seen = undefined;
+    this.voter.startOver();
     this.role = { kind: 'follower' };
   }
 
@@ -145,21 +129,18 @@ export class Election {
     else if (this.role.kind === 'candidate') {
       if (this.now.monotonic >= this.role.until) this.giveUp();
     } else this.maybeStand();
-    this.forget();
+    const lost = this.voter.lost();
+    if (lost && this.role.kind !== 'coordinator')
+      this.tell({ kind: 'lost', term: lost.term, node_id: lost.node_id });
   }
 
   /** Answers another node. Throws what the disk throws; then nothing was granted. */
   handle(from: string, request: Request): Answer {
-    const refusal = this.stranger(from, request);
-    if (refusal !== undefined) return this.answer(refusal);
-    switch (request.kind) {
-      case 'vote':
-        return this.vote(from, request);
-      case 'renew':
-        return this.renew(from, request);
-      case 'release':
-        return this.released(from, request);
-    }
+    const refusal = this.voter.stranger(from, request);
+    if (refusal !== undefined) return this.voter.answer(refusal);
+    if (request.kind === 'vote') return this.vote(from, request);
+    if (request.kind === 'renew') return this.renew(from, request);
+    return this.released(from, request);
   }
 
   /** What a node answered. */
@@ -229,15 +210,18 @@ export class Election {
 
   private maybeStand(): void {
     const { monotonic } = this.now;
-    if (monotonic < this.standAt || monotonic < this.silentUntil) return;
-    if (!this.mayStand() || this.rules.isBound(this.promise, this.options.id, this.now)) return;
-    this.ask(true);
+    if (monotonic < this.standAt || monotonic < this.voter.silentUntil) return;
+    if (this.mayStand()) this.ask(true);
   }
 
   private mayStand(): boolean {
     const listed = find(this.state.list, this.options.id);
     return (
-      this.mayVote && listed?.role === 'node' && listed.state === 'member' && this.options.standing().healthy
+      this.voter.counts &&
+      !this.voter.isBound(this.options.id) &&
+      listed?.role === 'node' &&
+      listed.state === 'member' &&
+      this.options.standing().healthy
     );
   }
 
@@ -246,7 +230,7 @@ export class Election {
     const { cluster_id, instance_id, list, term } = this.state;
     const wanted = term + 1;
     if (!trial) {
-      this.store({ term: wanted, vote: { node_id: this.options.id, instance_id } });
+      this.voter.give(this.options.id, { term: wanted, instance_id });
       this.tell({ kind: 'standing', term: wanted });
     }
     const until = this.now.monotonic + ROUND_MS;
@@ -282,7 +266,7 @@ export class Election {
     const { list } = this.state;
     const votes = voters(list).filter(({ node_id }) => role.granted.has(node_id)).length;
     if (votes < this.quorum(list)) return;
-    if (!this.mayStand() || this.rules.isBound(this.promise, this.options.id, this.now)) this.follow();
+    if (!this.mayStand()) this.follow();
     else if (role.trial) this.ask(false);
     else this.begin();
   }
@@ -348,12 +332,7 @@ export class Election {
   private round(reign: Reign): void {
     const { lease } = this.options.settings();
     const now = this.now;
-    if (lease > this.state.longest_promise) this.options.state.update({ longest_promise: lease });
-    this.promise = {
-      to: this.options.id,
-      term: reign.term,
-      until: this.rules.promisedUntil(now, lease),
-    };
+    this.voter.promiseSelf(reign.term, lease);
     for (const [to, request] of reign.round(now, lease, this.audience())) this.options.send(to, request);
     this.settle();
   }
@@ -384,7 +363,7 @@ export class Election {
     const { reign } = this.role;
     reign.end();
     this.role = { kind: 'follower' };
-    this.promise = undefined;
+    this.voter.free();
     this.standAt = this.now.monotonic + (letOthers ? this.options.settings().lease : 0) + this.delay();
     if (reign.held) this.tell({ kind: 'ended', term: reign.term, reason });
   }
@@ -396,99 +375,42 @@ export class Election {
 
   // --- answering -------------------------------------------------------------------------------------------
 
-  /** Why a request is none of ours. */
-  private stranger(from: string, request: Request): string | undefined {
-    if (request.cluster_id !== this.state.cluster_id) return 'another cluster';
-    if (request.kind === 'release') return undefined; // it is for a promise, or for nothing
-    // Whoever has a newer list may know better: the own one may be what a coordinator did not get through.
-    const theirs = request.kind === 'vote' ? request.list : request.version;
-    if (compare(theirs, this.state.list) > 0) return undefined;
-    const listed = find(this.state.list, from);
-    if (!listed || listed.state === 'removed') return `${from} does not belong`;
-    if (!this.rules.speaksFor(listed, request.instance_id)) return `another copy of ${from}`;
-    return listed.vote === 'yes' ? undefined : `${from} does not vote`;
-  }
-
   private vote(from: string, request: Request & { kind: 'vote' }): Answer {
-    const refusal = this.objection(from, request);
-    if (refusal !== undefined) return this.answer(refusal, request.list);
-    if (request.trial) return this.answer(undefined);
-    this.step(`${from} stands`);
-    this.store({ term: request.term, vote: { node_id: from, instance_id: request.instance_id } });
-    this.standAt = this.now.monotonic + ROUND_MS + this.delay();
-    return this.answer(undefined);
-  }
-
-  private objection(from: string, request: Request & { kind: 'vote' }): string | undefined {
-    const now = this.now;
-    if (!this.trusted) return 'it does not know yet whether its state is an old copy';
-    if (now.monotonic < this.silentUntil) return 'it has just started';
-    if (this.rules.isBound(this.promise, from, now)) return `it follows ${this.promise?.to}`;
-    if (this.rules.isOutdated(request.list, this.state.list)) return 'it has a newer list';
-    if (this.rules.isPast(request.term, this.state.term)) return 'it knows a newer term';
-    const candidate = { node_id: from, instance_id: request.instance_id };
-    if (request.term === this.state.term && this.rules.hasVotedOtherwise(this.state.vote, candidate))
-      return 'it voted for another node';
-    return undefined;
+    const { voter } = this;
+    const refusal = voter.objection(from, request);
+    if (refusal === undefined && !request.trial) {
+      this.step(`${from} stands`);
+      voter.give(from, request);
+      this.standAt = this.now.monotonic + ROUND_MS + this.delay();
+    }
+    return voter.answer(refusal, request.list);
   }
 
   private renew(from: string, request: Request & { kind: 'renew' }): Answer {
-    const received = this.now;
-    const { term, list, longest_promise } = this.state;
-    if (this.rules.isPast(request.term, term)) return this.answer('it knows a newer term', request.version);
+    const { voter, state } = this;
+    if (this.rules.isPast(request.term, state.term))
+      return voter.answer('it knows a newer term', request.version);
     // Two of one term are the price of `promote`: the smaller id stays.
-    if (this.role.kind === 'coordinator' && request.term === term && this.options.id < from)
-      return this.answer(`${this.options.id} coordinates`);
-    const newer = request.list && compare(request.list, list) > 0 ? request.list : undefined;
-    const changes: Partial<ClusterState> = {
-      ...(request.term > term
-        ? { term: request.term, vote: { node_id: from, instance_id: request.instance_id } }
-        : {}),
-      ...(newer ? { list: newer } : {}),
-      ...(request.lease > longest_promise ? { longest_promise: request.lease } : {}),
-    };
-    if (Object.keys(changes).length > 0) this.store(changes);
+    if (this.role.kind === 'coordinator' && request.term === state.term && this.options.id < from)
+      return voter.answer(`${this.options.id} coordinates`);
     if (this.role.kind !== 'follower') this.step(`${from} coordinates`);
+    const news = voter.follow(from, request);
     this.vain = 0;
-    const until = this.rules.promisedUntil(received, request.lease);
-    const before = this.promise?.to === from ? this.promise.until : 0;
-    this.promise = { to: from, term: request.term, until: Math.max(until, before) };
-    this.standAt = this.promise.until + this.delay();
-    if (this.seen?.node_id !== from || this.seen.term !== request.term) {
-      this.seen = { node_id: from, term: request.term, since: request.since };
-      this.tell({ kind: 'followed', term: request.term, node_id: from });
-    }
-    if (newer) this.tell({ kind: 'list' });
-    return this.answer(undefined, request.version);
+    this.standAt = (voter.boundUntil ?? 0) + this.delay();
+    if (news.coordinator) this.tell({ kind: 'followed', term: request.term, node_id: from });
+    if (news.list) this.tell({ kind: 'list' });
+    return voter.answer(undefined, request.version);
   }
 
-  private released(from: string, { term, successor }: Request & { kind: 'release' }): Answer {
-    if (!this.rules.releases(this.promise, from, term)) return this.answer('no such promise');
-    this.promise = undefined;
-    this.standAt =
-      this.now.monotonic +
-      (successor === this.options.id ? 0 : this.delay() + (successor === null ? 0 : ROUND_MS));
-    return this.answer(undefined);
-  }
-
-  private answer(reason: string | undefined, theirs?: Version): Answer {
-    const { term, instance_id, list } = this.state;
-    return {
-      granted: reason === undefined,
-      reason: reason ?? '',
-      term,
-      instance_id,
-      version: versionOf(list),
-      newer: theirs !== undefined && compare(list, theirs) > 0 ? list : undefined,
-      healthy: this.options.standing().healthy,
-    };
+  private released(from: string, request: Request & { kind: 'release' }): Answer {
+    if (!this.voter.release(from, request)) return this.voter.answer('no such promise');
+    const { successor } = request;
+    const wait = successor === this.options.id ? 0 : this.delay() + (successor === null ? 0 : ROUND_MS);
+    this.standAt = this.now.monotonic + wait;
+    return this.voter.answer(undefined);
   }
 
   // --- small things ----------------------------------------------------------------------------------------
-
-  private store(changes: Partial<ClusterState>): void {
-    this.options.state.update(changes);
-  }
 
   /** Priority only delays standing. After each vain attempt chance has more room, or two would meet for ever. */
   private delay(): number {
@@ -496,22 +418,9 @@ export class Election {
     return this.options.standing().rank * RANK_MS + this.options.random() * jitter;
   }
 
-  /** Tells once that the coordinator that was followed is not heard any more. */
-  private forget(): void {
-    if (!this.seen || this.role.kind === 'coordinator') return;
-    if (this.promise?.to === this.seen.node_id && this.now.monotonic < this.promise.until) return;
-    const { node_id, term } = this.seen;
-    this.seen = undefined;
-    this.tell({ kind: 'lost', term, node_id });
-  }
-
   private tell(event: ElectionEvent): void {
     this.options.onChange?.(event);
   }
-}
-
-function versionOf({ term, number }: Version): Version {
-  return { term, number };
 }
 
 function noCoordinator(): SteepError {

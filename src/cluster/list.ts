@@ -75,31 +75,31 @@ export function changed(list: MemberList, change: Change): readonly Listed[] | u
     throw new SteepError('NODE_NOT_FOUND', `there is no node '${change.node_id}'`, {
       hint: 'steep-repl nodes list',
     });
-  const fresh = turned(known, change.kind);
+  const fresh = turns[change.kind](known);
   return same(fresh, known) ? undefined : list.nodes.map((one) => (one === known ? fresh : one));
 }
 
-function turned(known: Listed, kind: Exclude<Change['kind'], 'admit'>): Listed {
-  switch (kind) {
-    case 'enfranchise':
-      return known.vote === 'soon' && known.instance_id !== '' ? { ...known, vote: 'yes' } : known;
-    case 'remove':
-      return { ...known, state: 'removed', vote: known.vote === 'never' ? 'never' : 'suspended' };
-    case 'readmit':
-      if (known.state !== 'removed' && known.vote !== 'suspended')
-        throw new SteepError('CONFLICT', `node '${known.node_id}' was not removed, and may vote`);
-      // Whoever comes back is a new one: what its state_dir remembers may be older than what it once promised.
-      return {
-        ...known,
-        instance_id: known.state === 'removed' ? '' : known.instance_id,
-        state: 'member',
-        vote: known.vote === 'suspended' ? 'soon' : known.vote,
-      };
-    case 'offline':
-      return { ...known, state: 'offline' };
-    case 'online':
-      return { ...known, state: 'member' };
-  }
+type Turn = Exclude<Change['kind'], 'admit'>;
+
+const turns: Record<Turn, (known: Listed) => Listed> = {
+  enfranchise: (known) =>
+    known.vote === 'soon' && known.instance_id !== '' ? { ...known, vote: 'yes' } : known,
+  remove: (known) => ({ ...known, state: 'removed', vote: known.vote === 'never' ? 'never' : 'suspended' }),
+  readmit: readmitted,
+  offline: (known) => ({ ...known, state: 'offline' }),
+  online: (known) => ({ ...known, state: 'member' }),
+};
+
+/** Whoever comes back is a new one: what its state_dir remembers may be older than what it once promised. */
+function readmitted(known: Listed): Listed {
+  if (known.state !== 'removed' && known.vote !== 'suspended')
+    throw new SteepError('CONFLICT', `node '${known.node_id}' was not removed, and may vote`);
+  return {
+    ...known,
+    instance_id: known.state === 'removed' ? '' : known.instance_id,
+    state: 'member',
+    vote: known.vote === 'suspended' ? 'soon' : known.vote,
+  };
 }
 
 function admitted(list: MemberList, change: Change & { kind: 'admit' }): readonly Listed[] | undefined {

@@ -66,8 +66,9 @@ export function loadConfig(options: {
   return { config, file, scope, origins };
 }
 
-/** Root serves the machine, and so does whoever uses the file in the machine's folder. */
+/** Root serves the machine, and so does whoever uses the file in the machine's folder, or is its service. */
 function scopeOf(folder: string, env: Env, platform: Platform): Scope {
+  if (env['STEEP_SERVICE_SCOPE'] === 'system') return 'system';
   const fromSystem = path.relative(platform.configDirs(env).system, folder);
   const inside = !fromSystem.startsWith('..') && !path.isAbsolute(fromSystem);
   return inside || platform.currentUser().privileged ? 'system' : 'user';

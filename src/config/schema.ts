@@ -214,7 +214,9 @@ export const schema = z.strictObject({
       level: choice('debug', 'info', 'warn', 'error').default('info').describe('Least level that is logged.'),
       format: choice('auto', 'pretty', 'json', 'journal')
         .default('auto')
-        .describe('auto: pretty on a terminal, journal under systemd, json otherwise.'),
+        .describe(
+          'auto: pretty on a terminal, journal under systemd, bare messages in the Event Log of Windows and the log of macOS, json otherwise.',
+        ),
     },
     'What the daemon writes about itself.',
   ),

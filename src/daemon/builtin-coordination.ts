@@ -1,10 +1,11 @@
 /** Who coordinates, decided by the nodes themselves: carries the election's requests, and asks the coordinator. */
 import type { Cluster } from '../cluster/cluster.ts';
-import { type CoordinatorSeen, Election, type ElectionEvent, type Standing } from '../cluster/election.ts';
+import { Election, type ElectionEvent, type Standing } from '../cluster/election.ts';
 import { type MemberList, voters } from '../cluster/list.ts';
 import type { Member } from '../cluster/member.ts';
 import type { Answer, Request } from '../cluster/messages.ts';
 import type { Durable } from '../cluster/state.ts';
+import type { CoordinatorSeen } from '../cluster/voter.ts';
 import type { Config } from '../config/schema.ts';
 import { messageOf, SteepError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';

@@ -10,7 +10,7 @@ import { SteepError } from '../lib/errors.ts';
 import type { RootLogger } from '../lib/log.ts';
 import { Metrics } from '../lib/metrics.ts';
 import type { Phase, ReloadOutcome, Subject } from '../operations/subject.ts';
-import type { Env, Platform } from '../platform/index.ts';
+import type { Env, Platform, ServiceHost } from '../platform/index.ts';
 import { clusterIssues } from './cluster-issues.ts';
 import { clusterStateFile } from './cluster-state.ts';
 import { collectMetrics } from './collect-metrics.ts';
@@ -28,6 +28,7 @@ import { mergeReloaded } from './reload.ts';
 import { remoteHealth } from './remote-health.ts';
 import { reportElection } from './report-election.ts';
 import { RpcDoor } from './rpc-door.ts';
+import { ServiceReport } from './service-report.ts';
 import { watchStatuses } from './status-changes.ts';
 
 export interface DaemonOptions {
@@ -38,6 +39,8 @@ export interface DaemonOptions {
   platform: Platform;
   env: Env;
   version: string;
+  /** The service manager that started this process; undefined: nobody watches. */
+  host?: ServiceHost | undefined;
 }
 
 export interface Daemon {
@@ -57,7 +60,7 @@ const START_MS = 5000;
  * daemon has the `state_dir` or an address, FAILED or PERMISSION_DENIED when a folder or port cannot be had.
  */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
-  const { loaded, load, log, platform, env, version } = options;
+  const { loaded, load, log, platform, env, version, host } = options;
   const own = log.component('daemon');
   const startedAt = new Date();
   const fatal = Promise.withResolvers<never>();
@@ -75,11 +78,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   stack.use(writePidFile({ nodeId, stateDir, scope: loaded.scope }, platform, env));
 
   const stateFile = clusterStateFile(stateDir);
-  const state = new Durable(stateFile.read(), stateFile.write);
+  const durable = new Durable(stateFile.read(), stateFile.write);
   const cluster = new Cluster({
     self: factsOf(config),
     votes: config.election.enabled,
-    state,
+    state: durable,
     now: () => performance.now(),
     thresholds: () => ({
       degradedAfter: config.heartbeat.degraded_after,
@@ -91,7 +94,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   // What joins and what founds begins when it is known whether the state can be believed.
   const ownState = new OwnState({
     cluster,
-    state,
+    state: durable,
     onChecked(lost) {
       if (cluster.id === null && lost === undefined && foundsCluster(config)) cluster.found(randomUUID());
       if (cluster.id === null) joining.keepTrying([...config.cluster.join, ...(lost?.addresses ?? [])]);
@@ -120,6 +123,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
   const reload = (actingFor: string | null): ReloadOutcome => {
     const by = actingFor === null ? {} : { acting_for: actingFor };
+    report?.reloading();
     try {
       const { config: fresh, applied, pending } = mergeReloaded(config, load().config);
       rpc.reload();
@@ -142,6 +146,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       own.error('configuration not reloaded; the running one stays in force', { error: error.message });
       postgresql?.audit('daemon.reloaded', { ...by, success: false, error_message: error.message });
       throw error;
+    } finally {
+      report?.reloaded();
     }
   };
 
@@ -159,7 +165,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
         cluster,
         hasCoordinator: coordination.coordinator !== undefined,
         uptime: Date.now() - startedAt.getTime(),
-        startTime: START_MS + state.current.longest_promise,
+        startTime: START_MS + durable.current.longest_promise,
         twoNode: config.election.two_node,
         store: config.election.store,
         founds: foundsCluster(config) && !ownState.lost,
@@ -202,6 +208,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     reload,
     onAuditEntry: (listener) => postgresql?.feed.subscribe(listener) ?? (() => {}),
   };
+  const report = host && stack.use(new ServiceReport(host, subject));
   collectMetrics(metrics, subject, () => postgresql?.outbox.size ?? 0);
 
   const rpc = new RpcDoor({
@@ -244,11 +251,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   });
   const coordination: RunningCoordination = coordinationFor({
     cluster,
-    state,
+    state: durable,
     config: () => config,
     standing: () => ({
       healthy: postgresql?.database.state.kind === 'connected',
-      rank: rankOf(cluster),
+      // Only who is about to stand wants to know.
+      get rank() {
+        return rankOf(cluster);
+      },
     }),
     platform,
     clientOf: (id) => peers.clientOf(id),
@@ -286,6 +296,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   else ownState.believe();
   coordination.start();
   phase = 'running';
+  if (config.election.two_node === 'promote')
+    own.warn('election.two_node is promote: two coordinators are possible', {
+      hint: 'add a witness, then set it to safe',
+    });
+  report?.ready();
   own.info('ready', { version, node_id: nodeId, pid: process.pid, config: loaded.file, state_dir: stateDir });
 
   const running = stack.move();
@@ -295,6 +310,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     async stop(reason, error) {
       phase = 'stopping';
       await coordination.resign('it stops'); // first, so that the others need not wait for the lease to run out
+      report?.stopping();
       const uptime = Math.round((Date.now() - startedAt.getTime()) / 1000);
       await postgresql?.recordStop(reason, uptime, error);
       await postgresql?.[Symbol.asyncDispose](); // before the doors: it was started after them

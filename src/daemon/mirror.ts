@@ -7,7 +7,7 @@ import type { Cluster } from '../cluster/cluster.ts';
 import type { Config } from '../config/schema.ts';
 import { setCoordinator, setDaemonState } from '../db/coordinator-state.ts';
 import type { Database } from '../db/database.ts';
-import { listNodes, registerNode, removeNode } from '../db/nodes.ts';
+import { listNodes, registerNodes, removeNode } from '../db/nodes.ts';
 import { SteepError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import type { CoordinatorView } from '../operations/subject.ts';
@@ -33,11 +33,8 @@ export function startMirror(options: MirrorOptions): Loop {
     try {
       // First of all: what is written below replaces what PostgreSQL remembers.
       await ownState.check(database);
-      await registerNode(database, cluster.self, 'healthy', null);
-      for (const { member, status } of cluster.peers())
-        // Asked again each time: one that was removed meanwhile must not come back for a moment.
-        if (cluster.listed(member.node_id)?.state !== 'removed')
-          await registerNode(database, member, status, null);
+      const peers = cluster.peers().map(({ member, status }) => ({ ...member, status }));
+      await registerNodes(database, [{ ...cluster.self, status: 'healthy' }, ...peers], null);
       await removeStrangers();
       await writeCoordinator();
       await remember();

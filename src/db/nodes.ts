@@ -29,10 +29,22 @@ export async function registerNode(
   status: NodeStatus,
   actingFor: string | null,
 ): Promise<void> {
+  await registerNodes(database, [{ ...node, status }], actingFor);
+}
+
+/** Writes rows in one statement. Throws what Database.query throws. */
+export async function registerNodes(
+  database: Database,
+  nodes: readonly (NodeFacts & { status: NodeStatus })[],
+  actingFor: string | null,
+): Promise<void> {
   await database.query(
     (sql) => sql`
-      SELECT steep_repl.daemon_register_node(${node.node_id}, ${node.node_name}, ${node.host}, ${node.port},
-                                             ${node.priority}, ${node.grpc_host}, ${node.grpc_port}, ${status}, ${actingFor})`,
+      SELECT steep_repl.daemon_register_node(n.node_id, n.node_name, n.host, n.port, n.priority, n.grpc_host,
+                                             n.grpc_port, n.status, ${actingFor}::text)
+        FROM jsonb_to_recordset(${JSON.stringify(nodes)}::text::jsonb)
+          AS n (node_id text, node_name text, host text, port integer, priority integer, grpc_host text,
+                grpc_port integer, status text)`,
   );
 }
 

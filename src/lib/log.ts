@@ -2,9 +2,9 @@
  * The one logger: levels by consola, three forms of a line, and secrets taken out inside it, so that no caller
  * can forget to. Lines go to stderr; stdout belongs to the data of commands.
  */
-import { fstatSync } from 'node:fs';
 import { type ConsolaInstance, createConsola, type LogObject, LogLevels } from 'consola/core';
 import { messageOf } from './errors.ts';
+import { stderrIsJournal } from './journal.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 export type LogFormat = 'pretty' | 'journal' | 'json';
@@ -27,9 +27,10 @@ export interface RootLogger extends Logger {
 
 export interface LogOptions {
   level: LogLevel;
-  format: LogFormat;
+  /** `message`: for a log that keeps time and level itself. */
+  format: LogFormat | 'message';
   colour?: boolean;
-  write?: (line: string) => void;
+  write?: (line: string, level: LogLevel) => void;
   now?: () => Date;
 }
 
@@ -49,7 +50,9 @@ export function createLogger(options: LogOptions): RootLogger {
     reporters: [
       {
         log: (entry) => {
-          if (entry.level <= threshold) write(`${formats[format](lineOf(entry, redactor, now()), colour)}\n`);
+          if (entry.level > threshold) return;
+          const line = lineOf(entry, redactor, now());
+          write(`${formats[format](line, colour)}\n`, line.level);
         },
       },
     ],
@@ -68,10 +71,7 @@ export function chooseFormat(
 ): LogFormat {
   if (configured !== 'auto') return configured;
   if (process.stderr.isTTY) return 'pretty';
-  const stream = env['JOURNAL_STREAM'];
-  if (stream === undefined) return 'json';
-  const { dev, ino } = fstatSync(2);
-  return stream === `${dev}:${ino}` ? 'journal' : 'json';
+  return stderrIsJournal(env) ? 'journal' : 'json';
 }
 
 function facade(consola: ConsolaInstance): Logger {
@@ -114,14 +114,14 @@ const colours: Record<LogLevel, string> = {
 /** Priorities of sd-daemon(3), which journald takes from the start of a line. */
 const priorities: Record<LogLevel, number> = { debug: 7, info: 6, warn: 4, error: 3 };
 
-const formats: Record<LogFormat, (line: Line, colour: boolean) => string> = {
+const formats: Record<LogOptions['format'], (line: Line, colour: boolean) => string> = {
   json: ({ time, level, component, message, fields }) => {
     const head = { time: time.toISOString(), level, component, msg: message };
     // Once for the order, once more so that no field takes its place.
     return oneLine(JSON.stringify({ ...head, ...fields, ...head }));
   },
-  journal: ({ level, component, message, fields }) =>
-    oneLine(`<${priorities[level]}>${component}: ${message}${pairs(fields)}`),
+  journal: (line) => `<${priorities[line.level]}>${formats.message(line, false)}`,
+  message: ({ component, message, fields }) => oneLine(`${component}: ${message}${pairs(fields)}`),
   pretty: ({ time, level, component, message, fields }, colour) => {
     const name = level.toUpperCase().padEnd(5);
     const shown = colour ? `${colours[level]}${name}\u001B[0m` : name;

@@ -1,5 +1,5 @@
 /** What operations and doors ask of those who decide about the cluster, whatever store they decide by. */
-import type { CoordinatorSeen } from '../cluster/election.ts';
+import type { CoordinatorSeen } from '../cluster/voter.ts';
 import type { Change, MemberList } from '../cluster/list.ts';
 import type { Member } from '../cluster/member.ts';
 import type { Answer, Request } from '../cluster/messages.ts';

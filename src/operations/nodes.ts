@@ -80,6 +80,7 @@ export const nodesSetStatus = operation({
   params: z.object({ node_id: z.string().min(1), status: z.enum(['offline', 'online']) }),
   changes: true,
   async run({ node_id, status }, { subject, caller }) {
+    if (status === 'offline') requireAnother(subject, node_id);
     await subject.coordination.change({ kind: status, node_id });
     const member = requireMember(subject, node_id);
     const { database } = subject;
@@ -96,6 +97,17 @@ function requireMember({ cluster }: Subject, id: string): Member {
   if (!member || !cluster.listed(id))
     throw new SteepError('NODE_NOT_FOUND', `there is no node '${id}'`, { hint: 'steep-repl nodes list' });
   return member;
+}
+
+/** Throws CONFLICT when nobody could coordinate after a node went offline: then nobody could set it online again. */
+function requireAnother({ cluster }: Subject, id: string): void {
+  const able = cluster.list.nodes.filter(
+    ({ role, state, vote }) => role === 'node' && state === 'member' && vote === 'yes',
+  );
+  if (able.length === 1 && able[0]?.node_id === id)
+    throw new SteepError('CONFLICT', `${id} is the last node that can coordinate: it cannot go offline`, {
+      hint: 'steep-repl nodes list',
+    });
 }
 
 /** A row of the table, and what only the daemon knows. */

@@ -49,7 +49,10 @@ export async function register(
   if (database && database.state.kind !== 'connected')
     throw new SteepError('NOT_CONNECTED', `PostgreSQL of ${cluster.self.node_id} is away`);
   const change = cluster.admission(registration);
-  if (change) await coordination.change(change, registration.member);
+  // Facts are for a coordinator elsewhere. Here they are kept below, and at once written together with in whose
+  // name they came: the mirror, which does not know, would often be faster.
+  const elsewhere = subject.coordinator().node_id !== cluster.self.node_id;
+  if (change) await coordination.change(change, elsewhere ? registration.member : undefined);
   const member = cluster.register(registration.member);
   if (database) await registerNode(database, member, subject.statusOf(member.node_id), actingFor);
   subject.registryChanged();

@@ -5,6 +5,15 @@ import type { Platform } from './platform.ts';
 import { windows } from './windows.ts';
 
 export type { Env, IpcAccess, IpcAddresses, Platform } from './platform.ts';
+export type {
+  LogEntry,
+  ServiceHost,
+  ServiceManager,
+  ServiceOptions,
+  ServiceScope,
+  ServiceState,
+  Step,
+} from './service.ts';
 
 /** The platform this process runs on. */
 export function thisPlatform(): Platform {

@@ -2,6 +2,8 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import path from 'node:path';
 import { type Env, type Platform } from './platform.ts';
 import * as posix from './posix.ts';
+import { systemdHost } from './systemd-host.ts';
+import { systemdManager, systemdUser } from './systemd.ts';
 import * as unixSocket from './unix-socket.ts';
 
 /** The XDG variable, which counts only when absolute, or its default below the home folder. */
@@ -35,12 +37,14 @@ export const linux: Platform = {
   lockFile: posix.lockFile,
   ipcAddresses: (scope, env) => {
     const folder = scope === 'system' ? '/run/steep-repl' : below(env['XDG_RUNTIME_DIR'], 'steep-repl');
-    return { private: below(folder, 'steep-repl.sock'), shared: '/tmp/steep-repl.sock' };
+    return { private: below(folder, 'steep-repl.sock'), shared: unixSocket.SHARED_SOCKET };
   },
   listenLocally: unixSocket.listenLocally,
   peerOf: unixSocket.peerOnLinux,
-  distrust: unixSocket.distrust,
+  distrust: (address) => unixSocket.distrust(address, systemdUser() ?? unixSocket.SERVICE_USER),
   listenerOf,
+  serviceManager: systemdManager,
+  serviceHost: systemdHost,
 };
 
 const LISTEN = '0A';

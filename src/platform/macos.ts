@@ -1,4 +1,6 @@
 import path from 'node:path';
+import { launchdHost } from './launchd-host.ts';
+import { launchdManager, launchdUser } from './launchd.ts';
 import type { Env, Platform } from './platform.ts';
 import * as posix from './posix.ts';
 import * as unixSocket from './unix-socket.ts';
@@ -29,11 +31,13 @@ export const macos: Platform = {
         : inHome(env, 'Library/Application Support/steep');
     return {
       private: base === undefined ? undefined : path.posix.join(base, 'run/steep-repl.sock'),
-      shared: '/tmp/steep-repl.sock',
+      shared: unixSocket.SHARED_SOCKET,
     };
   },
   listenLocally: unixSocket.listenLocally,
   peerOf: unixSocket.peerOnMacos,
-  distrust: unixSocket.distrust,
+  distrust: (address) => unixSocket.distrust(address, launchdUser() ?? unixSocket.SERVICE_USER),
   listenerOf: () => undefined, // only lsof knows, and it may take seconds
+  serviceManager: launchdManager,
+  serviceHost: launchdHost,
 };

@@ -1,5 +1,6 @@
 /** Everything that differs between operating systems, behind one interface; `index.ts` picks the implementation. */
 import type { Server, Socket } from 'node:net';
+import type { ServiceControl, ServiceHost, ServiceManager, ServiceScope } from './service.ts';
 
 export type Env = Readonly<Record<string, string | undefined>>;
 
@@ -72,4 +73,13 @@ export interface Platform {
   distrust(address: string): string | undefined;
   /** `name (pid 123)` of the process that listens on a local TCP port, where it can be known. */
   listenerOf(port: number): string | undefined;
+  /** The manager of the machine's service, or of this user's. Throws FAILED where the platform has no such thing. */
+  serviceManager(scope: ServiceScope, env: Env): ServiceManager;
+  /** What connects this process with the service manager that started `steep-repl run`; undefined: nobody did. */
+  serviceHost(env: Env): ServiceHost | undefined;
+  /**
+   * Connects with a manager that starts `steep-repl service` because it wants to speak with its process from the first
+   * moment, and passes on what it wants. Throws FAILED when it was not the manager who started us.
+   */
+  connectToServiceManager?: (obey: (control: ServiceControl) => void) => Promise<ServiceHost>;
 }

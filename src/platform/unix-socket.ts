@@ -9,6 +9,8 @@ import { currentUser, lockFile } from './posix.ts';
 
 /** The account of the system service. */
 export const SERVICE_USER = 'steep-repl';
+/** Where other Steep programs look. */
+export const SHARED_SOCKET = '/tmp/steep-repl.sock';
 
 const ANSWER_MS = 2000;
 
@@ -172,11 +174,11 @@ function descriptorOf(socket: net.Socket): number | undefined {
   return typeof handle?.fd === 'number' && handle.fd >= 0 ? handle.fd : undefined;
 }
 
-/** Anybody can make a socket in /tmp: only root's, our own and the service's are believed. */
-export function distrust(address: string): string | undefined {
+/** Anybody can make a socket in /tmp: only root's, our own and those of the service's user are believed. */
+export function distrust(address: string, serviceUser: string): string | undefined {
   const found = lstatSync(address);
   if (!found.isSocket()) return 'it is no socket';
-  if (found.uid === 0 || found.uid === currentUser().uid || found.uid === userId(SERVICE_USER))
+  if (found.uid === 0 || found.uid === currentUser().uid || found.uid === userId(serviceUser))
     return undefined;
   return `it belongs to ${userName(found.uid)}`;
 }

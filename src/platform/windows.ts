@@ -1,10 +1,14 @@
 /** Windows. Access rights between users live in ACLs, which file modes do not show. */
-import { dlopen, FFIType, ptr } from 'bun:ffi';
+import type { Pointer } from 'bun:ffi';
 import { userInfo } from 'node:os';
 import path from 'node:path';
-import { SteepError } from '../lib/errors.ts';
 import type { Env, FileLock, Platform } from './platform.ts';
+import { kernel32, wide, windowsError } from './windows-api.ts';
 import { listenOnPipe } from './windows-pipe.ts';
+import { SERVICE_NAME } from './windows-install.ts';
+import { isAdministrator } from './windows-security.ts';
+import { connectToScm } from './windows-service-host.ts';
+import { windowsServiceManager } from './windows-service.ts';
 
 function folder(env: Env, variable: string, fallback: string, name: string): string {
   return path.win32.join(env[variable] ?? fallback, name);
@@ -27,7 +31,7 @@ export const windows: Platform = {
     user: inProfile(env, 'LOCALAPPDATA', String.raw`steep\state`),
   }),
   runtimeDirs: () => ({ system: undefined, user: undefined }),
-  currentUser: () => ({ name: userInfo().username, uid: undefined, privileged: false }),
+  currentUser: () => ({ name: userInfo().username, uid: undefined, privileged: isAdministrator() }),
   writableByOthers: () => undefined, // `install` sets the ACL of %PROGRAMDATA%\steep; a profile is private
   readableByOthers: () => undefined,
   lockFile,
@@ -36,6 +40,9 @@ export const windows: Platform = {
   peerOf: () => undefined, // the other end of a pipe cannot be identified
   distrust: () => undefined,
   listenerOf: () => undefined,
+  serviceManager: (scope, env) => windowsServiceManager(scope, windows.configDirs(env).system),
+  serviceHost: () => undefined, // the SCM starts `steep-repl service`
+  connectToServiceManager: (obey) => connectToScm(SERVICE_NAME, obey),
 };
 
 const GENERIC_READ_WRITE = 0xc0000000;
@@ -50,21 +57,9 @@ const LOCKED_BYTE = 0x4000_0000;
 
 /** Locks one byte of an open file: the kernel gives it back with the process, however that ends. */
 function lockFile(file: string): FileLock | 'held' {
-  const { CreateFileW, LockFileEx, CloseHandle, GetLastError } = dlopen('kernel32.dll', {
-    CreateFileW: {
-      args: [FFIType.ptr, FFIType.u32, FFIType.u32, FFIType.ptr, FFIType.u32, FFIType.u32, FFIType.ptr],
-      returns: FFIType.i64_fast,
-    },
-    LockFileEx: {
-      args: [FFIType.i64_fast, FFIType.u32, FFIType.u32, FFIType.u32, FFIType.u32, FFIType.ptr],
-      returns: FFIType.i32,
-    },
-    CloseHandle: { args: [FFIType.i64_fast], returns: FFIType.i32 },
-    GetLastError: { args: [], returns: FFIType.u32 },
-  }).symbols;
-  const name = ptr(Buffer.from(`${file}\0`, 'utf16le'));
+  const { CreateFileW, LockFileEx, CloseHandle } = kernel32();
   const handle = CreateFileW(
-    name,
+    wide(file),
     GENERIC_READ_WRITE,
     SHARE_READ_WRITE,
     null,
@@ -72,14 +67,13 @@ function lockFile(file: string): FileLock | 'held' {
     FILE_ATTRIBUTE_NORMAL,
     null,
   );
-  if (Number(handle) === INVALID_HANDLE)
-    throw new SteepError('FAILED', `cannot open ${file}: Windows error ${GetLastError()}`);
+  if (Number(handle) === INVALID_HANDLE) throw windowsError(`cannot open ${file}`);
   const overlapped = Buffer.alloc(32); // Internal, InternalHigh, Offset, OffsetHigh, hEvent
   overlapped.writeUInt32LE(LOCKED_BYTE, 16);
-  if (LockFileEx(handle, LOCK_AT_ONCE_EXCLUSIVELY, 0, 1, 0, ptr(overlapped)) !== 0)
-    return { release: () => void CloseHandle(handle) };
-  const error = GetLastError();
-  CloseHandle(handle);
-  if (error === ERROR_LOCK_VIOLATION) return 'held';
-  throw new SteepError('FAILED', `cannot lock ${file}: Windows error ${error}`);
+  if (LockFileEx(handle, LOCK_AT_ONCE_EXCLUSIVELY, 0, 1, 0, overlapped) !== 0)
+    return { release: () => void CloseHandle(Number(handle) as Pointer) };
+  const failure = kernel32().GetLastError();
+  CloseHandle(Number(handle) as Pointer);
+  if (failure === ERROR_LOCK_VIOLATION) return 'held';
+  throw windowsError(`cannot lock ${file}`, failure);
 }

@@ -16,21 +16,19 @@ export async function ask(
 function send({ election }: PeerServices, nodeId: string, request: Request, options: CallOptions) {
   const { cluster_id: clusterId, instance_id: instanceId } = request;
   const common = { nodeId, clusterId, instanceId, term: BigInt(request.term) };
-  switch (request.kind) {
-    case 'vote':
-      return election.vote({ ...common, trial: request.trial, list: toVersion(request.list) }, options);
-    case 'renew':
-      return election.renew(
-        {
-          ...common,
-          leaseMs: BigInt(Math.round(request.lease)),
-          version: toVersion(request.version),
-          ...(request.list ? { list: toList(request.list) } : {}),
-          sinceMs: BigInt(Math.round(request.since)),
-        },
-        options,
-      );
-    case 'release':
-      return election.release({ ...common, successor: request.successor ?? '' }, options);
-  }
+  if (request.kind === 'vote')
+    return election.vote({ ...common, trial: request.trial, list: toVersion(request.list) }, options);
+  if (request.kind === 'release')
+    return election.release({ ...common, successor: request.successor ?? '' }, options);
+  const { lease, version, list, since } = request;
+  return election.renew(
+    {
+      ...common,
+      leaseMs: BigInt(Math.round(lease)),
+      version: toVersion(version),
+      ...(list ? { list: toList(list) } : {}),
+      sinceMs: BigInt(Math.round(since)),
+    },
+    options,
+  );
 }

@@ -8,6 +8,7 @@ import {
   BenchDaemon,
   type Benchmark,
   configFor,
+  cpuSeconds,
   median,
   percentile,
   reference,
@@ -160,9 +161,3 @@ export const idle: Benchmark = async () => {
     },
   ];
 };
-
-/** User and system time, from clock ticks of a hundredth of a second. */
-function cpuSeconds(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
-  return (Number(fields[11]) + Number(fields[12])) / 100;
-}

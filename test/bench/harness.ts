@@ -1,5 +1,5 @@
 /** What the benchmarks share: medians with spread, the executable under test, and a daemon on a real PostgreSQL. */
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { TestPostgres } from '../support/postgres.ts';
@@ -131,4 +131,10 @@ export class BenchDaemon implements AsyncDisposable {
     this.child.kill('SIGTERM');
     await this.child.exited;
   }
+}
+
+/** Of a process: user and system time, from clock ticks of a hundredth of a second. */
+export function cpuSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+  return (Number(fields[11]) + Number(fields[12])) / 100;
 }

@@ -2,9 +2,11 @@
 import { cpus, totalmem } from 'node:os';
 import { auditTrail, createExtension } from './audit.ts';
 import { httpThroughput, idle, ipcLatency } from './doors.ts';
+import { failover, quiet } from './failover.ts';
 import type { Benchmark, Row } from './harness.ts';
 import { lossAndRecovery } from './loss.ts';
 import { rpcThroughput } from './rpc.ts';
+import { scale } from './scale.ts';
 import { startOfExecutable, startToConnected } from './start.ts';
 
 const benchmarks: Record<string, Benchmark> = {
@@ -17,13 +19,17 @@ const benchmarks: Record<string, Benchmark> = {
   http: httpThroughput,
   rpc: rpcThroughput,
   idle,
+  scale,
 };
+
+/** Only when they are named: they take long, or want root. */
+const onDemand: Record<string, Benchmark> = { failover, quiet };
 
 const names = process.argv.slice(2).filter((arg) => !arg.startsWith('--'));
 const json = process.argv.includes('--json');
 const rows: Row[] = [];
-for (const [name, benchmark] of Object.entries(benchmarks)) {
-  if (names.length > 0 && !names.includes(name)) continue;
+for (const [name, benchmark] of Object.entries({ ...benchmarks, ...onDemand })) {
+  if (names.length > 0 ? !names.includes(name) : name in onDemand) continue;
   if (!json) console.error(`${name} …`);
   rows.push(...(await benchmark()));
 }

@@ -9,7 +9,7 @@ import type { Answer, Request } from '../../src/cluster/messages.ts';
 import { rules as allRules, type Rules } from '../../src/cluster/rules.ts';
 import { SteepError } from '../../src/lib/errors.ts';
 import { Agenda } from './heap.ts';
-import { CLUSTER, type Faults, INTERVAL, LEASE, SimNode, type World } from './node.ts';
+import { CLUSTER, type Faults, LEASE, SimNode, type World } from './node.ts';
 import { Random } from './random.ts';
 
 export interface Scenario {
@@ -411,7 +411,13 @@ export class Simulation implements World {
     const majority = voters(list).filter(({ node_id, instance_id }) =>
       able.some(({ id, disk }) => id === node_id && disk.instance_id === instance_id),
     );
-    const standing = majority.some(({ role, state }) => role === 'node' && state === 'member');
+    const holders = able.filter(({ disk }) => compare(disk.list, list) === 0);
+    // One who may stand has the newest list, or may ask somebody for it: not one whom its own list calls removed.
+    const standing = majority.some(({ node_id, role, state }) => {
+      const own = this.node(node_id)?.disk.list;
+      const learns = holders.some(({ id }) => id === node_id || (own && find(own, id)?.state !== 'removed'));
+      return role === 'node' && state === 'member' && learns;
+    });
     if (majority.length <= voters(list).length / 2 || !standing) return;
     const [coordinator, ...more] = this.coordinators();
     if (!coordinator || more.length > 0)
@@ -445,5 +451,3 @@ export class Simulation implements World {
     this.trace?.(`${(this.now / 1000).toFixed(3).padStart(8)}  ${line}`);
   }
 }
-
-export const bounds = { QUIET_MS, INTERVAL };

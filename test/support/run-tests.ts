@@ -74,7 +74,8 @@ async function run(place: string): Promise<void> {
 function failuresIn(place: string, output: string): string[] {
   const lines = output.split('\n');
   return lines.flatMap((line, index) => {
-    if (!line.startsWith('(fail)')) return [];
+    // Bun lists them once more at the end, without their errors.
+    if (!line.startsWith('(fail)') || lines.indexOf(line) !== index) return [];
     const before = lines.slice(0, index).findLastIndex((one) => /^\((pass|fail|skip)\)/.test(one));
     const said = lines
       .slice(before + 1, index)

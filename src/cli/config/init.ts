@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync } from 'node:fs';
+import { chmodSync, chownSync, copyFileSync, mkdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { lookupOrder, isThere } from '../../config/locate.ts';
 import { schema } from '../../config/schema.ts';
@@ -73,8 +73,14 @@ function write(file: string, backup: string | null, text: string, platform: Plat
           hint: `chmod go-w ${folder}`,
         },
       );
+    const before = backup === null ? undefined : statSync(file);
     if (backup !== null) copyFileSync(file, backup);
     writeFileAtomic(file, text, 0o600);
+    // The user of an installed service may read the old one.
+    if (before && platform.currentUser().privileged) {
+      chownSync(file, before.uid, before.gid);
+      chmodSync(file, before.mode & 0o640);
+    }
   } catch (error) {
     if (error instanceof SteepError) throw error;
     const code = codeOf(error);

@@ -1,9 +1,8 @@
 import { formatHostPort } from '../../lib/host-port.ts';
 import { defineCommand } from '../command.ts';
 import { connectToDaemon, daemonArgs } from '../daemon.ts';
-import { colour, formatTime } from '../format.ts';
+import { colour, formatTime, statusColours } from '../format.ts';
 import { jsonArg, printFields, printJson } from '../output.ts';
-import { statusColours } from './list.ts';
 
 export const command = defineCommand({
   args: { id: { type: 'positional', required: true, description: 'Node id' }, ...daemonArgs, json: jsonArg },

@@ -3,16 +3,8 @@ import type { ShownNode } from '../../operations/nodes.ts';
 import { formatHostPort } from '../../lib/host-port.ts';
 import { defineCommand } from '../command.ts';
 import { connectToDaemon, daemonArgs } from '../daemon.ts';
-import { colour, formatSeconds, secondsSince } from '../format.ts';
+import { colour, formatSeconds, secondsSince, statusColours } from '../format.ts';
 import { jsonArg, printJson, printTable, printText } from '../output.ts';
-
-export const statusColours = {
-  healthy: 'green',
-  unknown: 'dim',
-  degraded: 'yellow',
-  offline: 'dim',
-  unreachable: 'red',
-} as const;
 
 export const command = defineCommand({
   args: {

@@ -32,7 +32,8 @@ export function readLocal(path: string | undefined): Local {
  * those would belong to a stranger.
  */
 export function keyReaders(platform: Platform): Pick<Platform, 'readableByOthers'> {
-  if (!platform.currentUser().privileged) return platform;
+  const { privileged, uid } = platform.currentUser();
+  if (!privileged || uid === undefined) return platform; // without user ids there are no modes
   return {
     readableByOthers: (file) =>
       (statSync(file).mode & 0o077) === 0 ? undefined : (platform.readableByOthers(file) ?? 'by its mode'),

@@ -38,7 +38,7 @@ describe('completion', () => {
       const script = `source ${file}; COMP_WORDS=(steep-repl ${line}); COMP_CWORD=${words.length}; _steep_repl; printf '%s\\n' "\${COMPREPLY[@]}"`;
       return shell(['bash', '--norc', '-c', script], sandbox).trim().split('\n');
     };
-    expect(complete('st')).toEqual(['status']);
+    expect(complete('st')).toEqual(['status', 'start', 'stop']);
     expect(complete('nodes', '')).toEqual(expect.arrayContaining(['list', 'get']));
     expect(complete('nodes', 'list', '--st')).toEqual(['--status']);
     expect(complete('status', '--')).toEqual(['--socket', '--config', '--watch', '--json']);

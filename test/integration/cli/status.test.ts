@@ -17,6 +17,7 @@ function steady(screen: string, daemon: TestDaemon, server?: TestPostgres): stri
     .replaceAll(/running, \d+s/g, 'running, <uptime>')
     .replaceAll(/[\d.]+ ms/g, '<latency> ms')
     .replaceAll(/for \d+ s/g, 'for <n> s')
+    .replaceAll(/term (\d+), for \d+s/g, 'term $1, for <time>')
     .replaceAll(/connected 18\.\d+/g, 'connected 18.<minor>')
     .replaceAll(/server: 17\.\d+/g, 'server: 17.<minor>');
 }
@@ -83,14 +84,16 @@ describe('without a daemon', () => {
 
 describe('with a daemon', () => {
   test('all well: the screen, exit 0', async () => {
-    await using daemon = await TestDaemon.start({ server });
+    await using own = await TestPostgres.withExtension();
+    await using daemon = await TestDaemon.start({ server: own });
+    await daemon.untilCoordinator();
     const outcome = await untilStatus(daemon, ({ stdout }) => stdout.includes('Nodes        1: 1 healthy'));
     expect(outcome).toMatchObject({ code: 0, stderr: '' });
-    expect(steady(outcome.stdout, daemon, server)).toBe(`steep-repl 0.1.0 on node-a (Primary Node)
+    expect(steady(outcome.stdout, daemon, own)).toBe(`steep-repl 0.1.0 on node-a (Primary Node)
 State        running, <uptime>, pid <pid>
 PostgreSQL   connected 18.<minor>, <socket folder>:5432/postgres, <latency> ms
 IPC          listening on <ipc socket>
-Coordinator  none
+Coordinator  node-a, term 1, for <time>
 Nodes        1: 1 healthy
 `);
     const health = await ask(daemon, 'health');
@@ -99,12 +102,47 @@ Nodes        1: 1 healthy
       'healthy\n\nCOMPONENT   HEALTH  STATUS     DETAIL\npostgresql  ok      connected  18.',
     );
     const list = await ask(daemon, 'nodes', 'list');
-    expect(list.stdout).toMatch(/^NODE {4}NAME {4}STATUS {3}POSTGRESQL/);
-    expect(list.stdout).toMatch(/node-a {2}node-a {2}healthy /);
+    const columns = list.stdout.split('\n').map((line) => line.split(/ {2,}/));
+    expect(columns[0]).toEqual([
+      'NODE',
+      'NAME',
+      'STATUS',
+      'POSTGRESQL',
+      'RPC',
+      'PRIORITY',
+      'VOTES',
+      'COORDINATOR',
+      'ROUND TRIP',
+      'LAST SEEN',
+    ]);
+    expect(columns[1]!.toSpliced(3, 1).slice(0, -1)).toEqual([
+      'node-a',
+      'node-a',
+      'healthy',
+      '-',
+      '50',
+      'yes',
+      'yes',
+      '-',
+    ]);
     const one = await ask(daemon, 'nodes', 'get', 'node-a', '--json');
     expect(JSON.parse(one.stdout)).toMatchObject({ node: { node_id: 'node-a', status: 'healthy' } });
     expect(await ask(daemon, 'nodes', 'get', 'node-x')).toMatchObject({ code: 1, stdout: '' });
-    expect((await ask(daemon, 'coordinator', 'show')).code).toBe(4);
+    const shown = await ask(daemon, 'coordinator', 'show');
+    expect(shown).toMatchObject({ code: 0, stderr: '' });
+    expect(shown.stdout).toMatch(
+      /^Coordinator {2}node-a\nTerm {9}1\nSince {8}\S+, for \d+s\nLease {8}3000 ms\nVoters {7}node-a\nReachable {4}node-a\n$/,
+    );
+    const info = await ask(daemon, 'coordinator', 'show', '--json');
+    expect(info).toMatchObject({ code: 0, stderr: '' });
+    expect(JSON.parse(info.stdout)).toEqual({
+      node_id: 'node-a',
+      term: 1,
+      since: expect.any(String),
+      lease_ms: 3000,
+      voters: ['node-a'],
+      reachable_voters: ['node-a'],
+    });
     expect((await ask(daemon, 'nodes', 'list', '--status', 'nonsense')).code).toBe(2);
   });
 

@@ -53,14 +53,38 @@ describe('a cluster of three', () => {
     await sameEverywhere(a, b, c);
   });
 
-  test('shows the same list on every node', async () => {
+  test('shows the same list on every node, and its own round trip to each other one', async () => {
+    for (const node of [a, b, c]) {
+      await node.counts('node-a', 'node-b', 'node-c');
+      expect(await node.follows('node-a')).toBe(1);
+    }
     const rows = async (node: TestNode): Promise<unknown> => {
       const { stdout, code } = await node.cli(['nodes', 'list', '--json']);
       expect(code).toBe(0);
-      const { nodes } = JSON.parse(stdout) as { nodes: Record<string, unknown>[] };
-      return nodes.map((row) => ({ ...row, last_seen: null }));
+      const { nodes, coordinator_id } = JSON.parse(stdout) as {
+        nodes: Record<string, unknown>[];
+        coordinator_id: string;
+      };
+      for (const { node_id, round_trip_ms } of nodes)
+        expect([node.id, node_id, typeof round_trip_ms]).toEqual([
+          node.id,
+          node_id,
+          node_id === node.id ? 'object' : 'number',
+        ]);
+      return {
+        nodes: nodes.map((row) => ({ ...row, last_seen: null, round_trip_ms: null })),
+        coordinator_id,
+      };
     };
     const [first, ...others] = await Promise.all([a, b, c].map(rows));
+    expect(first).toMatchObject({
+      nodes: [
+        { node_id: 'node-a', is_coordinator: true, votes: true },
+        { node_id: 'node-b', is_coordinator: false, votes: true },
+        { node_id: 'node-c', is_coordinator: false, votes: true },
+      ],
+      coordinator_id: 'node-a',
+    });
     for (const other of others) expect(other).toEqual(first);
   });
 

@@ -120,13 +120,18 @@ describe('a daemon that is stopped', () => {
       await using _ = own;
       const daemon = await own.connected();
       await untilAudited(server, 'daemon.started', database);
+      await daemon.logged('this node coordinates');
       expect(await daemon.stop(signal)).toBe(0);
       expect(await actions(server, database)).toEqual(['daemon.started', 'daemon.stopped']);
       expect((await audited(server, database))[1]).toMatchObject({
         new_value: { reason: signal },
         success: true,
       });
-      expect(daemon.lines.map(({ msg }) => msg).slice(-2)).toEqual(['stopping', 'stopped']);
+      expect(daemon.lines.slice(-3)).toMatchObject([
+        { msg: 'stopping' },
+        { msg: 'this node coordinates no more', term: 1, reason: 'it stops' },
+        { msg: 'stopped' },
+      ]);
       expect(existsSync(own.pidFile)).toBe(false);
       expect(existsSync(own.socket)).toBe(false);
       const [row] = await server.query(

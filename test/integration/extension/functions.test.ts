@@ -279,6 +279,33 @@ describe('set_coordinator', () => {
   });
 });
 
+describe('set_daemon_state', () => {
+  const remembered = async (db: Database) =>
+    (await db.sql`select value from steep_repl.coordinator_state where key = 'cluster.daemon'`).map(
+      (row) => row['value'] as unknown,
+    );
+
+  test('records what it is given in one row, audited when it is another value and only then', async () => {
+    await using db = await server.database();
+    const set = async (value: string) =>
+      (await db.audited(() => db.sql`select steep_repl.set_daemon_state(${value}::text::jsonb)`)).map(
+        (row) => `${row.action} ${row.target_id}`,
+      );
+    const recorded = ['state.updated cluster.daemon'];
+    expect(await set('{"node_id": "a", "serial": 1}')).toEqual(recorded);
+    expect(await set('{"serial": 1, "node_id": "a"}')).toEqual([]);
+    expect(await set('{"node_id": "a", "serial": 2}')).toEqual(recorded);
+    expect(await remembered(db)).toEqual([{ node_id: 'a', serial: 2 }]);
+  });
+
+  test('refuses null, and then changes nothing', async () => {
+    await using db = await server.database();
+    await db.sql`select steep_repl.set_daemon_state('{"serial": 7}')`;
+    expect((await refusal(db.sql`select steep_repl.set_daemon_state(null)`)).code).toBe('23502');
+    expect(await remembered(db)).toEqual([{ serial: 7 }]);
+  });
+});
+
 describe('record_events', () => {
   const id = (n: number) => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`;
   const event = (n: number, more: Record<string, unknown> = {}) => ({

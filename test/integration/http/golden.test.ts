@@ -17,6 +17,7 @@ beforeAll(async () => {
   daemon = stack.use(
     await TestDaemon.start({ server, config: { http: { enabled: true, bind: '127.0.0.1', port } } }),
   );
+  await daemon.untilCoordinator();
 });
 
 afterAll(() => stack.disposeAsync());
@@ -45,12 +46,25 @@ describe('while PostgreSQL is connected', () => {
     ['/health', 200, HEALTH],
     ['/ready', 200, { ready: 'boolean' }],
     ['/live', 200, { alive: 'boolean' }],
-    ['/coordinator', 503, { is_coordinator: 'boolean', coordinator_id: null, term: null }],
+    ['/coordinator', 200, { is_coordinator: 'boolean', coordinator_id: text, term: 'number' }],
     ['/nope', 404, { error: text, paths: [text] }],
   ])('GET %s is %d', async (path, status, shape) => {
     const reply = await get(path);
     expect([reply.status, shapeOf(JSON.parse(reply.body))]).toEqual([status, shape]);
     expect(reply.headers['content-type']).toMatch(/^application\/json/);
+  });
+
+  test('GET /coordinator and /health name the coordinator, which is this node', async () => {
+    expect(JSON.parse((await get('/coordinator')).body)).toEqual({
+      is_coordinator: true,
+      coordinator_id: 'node-a',
+      term: 1,
+    });
+    expect(JSON.parse((await get('/health')).body).node).toEqual({
+      node_id: 'node-a',
+      node_name: 'node-a',
+      is_coordinator: true,
+    });
   });
 
   test('GET /metrics is the text format of Prometheus', async () => {
@@ -62,6 +76,10 @@ describe('while PostgreSQL is connected', () => {
       );
     expect(body).toContain('\nsteep_repl_postgresql_connected 1\n');
     expect(body).toContain('\nsteep_repl_nodes{status="healthy"} 1\n');
+    expect(body).toContain('\nsteep_repl_coordinator 1\n');
+    expect(body).toContain('\nsteep_repl_coordinator_term 1\n');
+    expect(body).toContain('\nsteep_repl_elections_total 1\n');
+    expect(body).toContain('\nsteep_repl_heartbeat_failures_total 0\n');
     expect(body).toMatch(/^steep_repl_build_info\{version="[^"]+",bun="[^"]+"\} 1$/m);
   });
 
@@ -112,7 +130,8 @@ describe('while PostgreSQL is connected', () => {
     };
     expect(await curl('/live')).toEqual([0, '{"alive":true}']);
     expect((await curl('/health', '--fail'))[0]).toBe(0);
-    expect((await curl('/coordinator', '--fail'))[0]).toBe(22);
+    expect((await curl('/coordinator', '--fail'))[0]).toBe(0);
+    expect((await curl('/nope', '--fail'))[0]).toBe(22);
     const [code, head] = await curl('/ready', '-I');
     expect([code, head.split('\r\n')[0]]).toEqual([0, 'HTTP/1.1 200 OK']);
   });
@@ -166,10 +185,28 @@ describe('while PostgreSQL', () => {
     ]);
     expect((await get('/live')).status).toBe(200);
     expect((await get('/metrics')).body).toContain('\nsteep_repl_postgresql_connected 0\n');
+    // A coordinator resigns when PostgreSQL was away for a lease.
+    await waitFor(async () => (await get('/coordinator')).status === 503, 'the coordinator to resign');
+    expect(JSON.parse((await get('/coordinator')).body)).toEqual({
+      is_coordinator: false,
+      coordinator_id: null,
+      term: null,
+    });
+    await waitFor(
+      async () => (await get('/metrics')).body.includes('\nsteep_repl_coordinator 0\n'),
+      'the metrics to follow',
+    );
+    expect((await get('/metrics')).body).toContain('\nsteep_repl_coordinator_term 0\n');
     for (const path of [...ROUTES, '/nope'])
       expect((await get(path)).body).not.toMatch(/\/tmp|\/home|\/work|\.sock|\.yaml/);
     await server.start();
     await waitFor(async () => (await get('/ready')).status === 200, '/ready to be 200 again');
+    await waitFor(async () => (await get('/coordinator')).status === 200, 'it to coordinate again');
+    expect(JSON.parse((await get('/coordinator')).body)).toEqual({
+      is_coordinator: true,
+      coordinator_id: 'node-a',
+      term: expect.any(Number),
+    });
   });
 
   test('is held by another daemon, /health does not tell where it lies', async () => {

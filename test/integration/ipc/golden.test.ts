@@ -15,8 +15,12 @@ beforeAll(async () => {
   server = stack.use(await TestPostgres.withExtension());
   const http = { enabled: true, bind: '127.0.0.1', port: await freePort() };
   daemon = stack.use(await TestDaemon.start({ server, config: { http } }));
-  const written = async (): Promise<boolean> => (await ask(daemon.socket, 'audit.query')).result.total === 2;
-  await waitFor(written, 'the start and the own row to be recorded');
+  await daemon.untilCoordinator();
+  const recorded = { action_filter: ['daemon.started', 'node.registered', 'coordinator.elected'] };
+  await waitFor(
+    async () => (await ask(daemon.socket, 'audit.query', recorded)).result.total === 3,
+    'the start, the own row and the election to be recorded',
+  );
 });
 
 afterAll(() => stack.disposeAsync());
@@ -40,6 +44,8 @@ const NODE = {
   status: text,
   grpc_host: null,
   grpc_port: null,
+  round_trip_ms: null,
+  votes: 'boolean',
 };
 
 const ENTRY = {
@@ -80,7 +86,7 @@ const STATUS = {
   ipc: { listening: 'boolean', path: text },
   http: { enabled: 'boolean', listening: 'boolean', bind: text, port: number },
   node: { node_id: text, node_name: text, role: text, is_coordinator: 'boolean', cluster_size: number },
-  coordinator: { node_id: null, term: null, since: null },
+  coordinator: { node_id: text, term: number, since: text },
   issues: [],
 };
 
@@ -97,9 +103,11 @@ describe('while PostgreSQL is connected', () => {
       pid: daemon.pid,
       postgresql: { connected: true, host: server.base, port: server.port, database: 'postgres' },
       ipc: { listening: true, path: daemon.socket },
-      node: { node_id: 'node-a', role: 'node', cluster_size: 1 },
+      node: { node_id: 'node-a', role: 'node', is_coordinator: true, cluster_size: 1 },
+      coordinator: { node_id: 'node-a', term: 1 },
     });
-    expect(new Date(result.start_time).toISOString()).toBe(result.start_time);
+    for (const time of [result.start_time, result.coordinator.since])
+      expect(new Date(time).toISOString()).toBe(time);
   });
 
   test('health.check', async () => {
@@ -118,16 +126,17 @@ describe('while PostgreSQL is connected', () => {
   });
 
   test('nodes.list, whole and filtered', async () => {
-    expect(await shape('nodes.list')).toEqual(done({ nodes: [NODE], coordinator_id: null }));
-    expect(await shape('nodes.list', { status_filter: [] })).toEqual(
-      done({ nodes: [NODE], coordinator_id: null }),
-    );
+    const whole = done({ nodes: [NODE], coordinator_id: text });
+    expect(await shape('nodes.list')).toEqual(whole);
+    expect(await shape('nodes.list', { status_filter: [] })).toEqual(whole);
     expect(await shape('nodes.list', { status_filter: ['offline'] })).toEqual(
-      done({ nodes: [], coordinator_id: null }),
+      done({ nodes: [], coordinator_id: text }),
     );
-    expect(await shape('nodes.list', { status_filter: ['offline', 'healthy'] })).toEqual(
-      done({ nodes: [NODE], coordinator_id: null }),
-    );
+    expect(await shape('nodes.list', { status_filter: ['offline', 'healthy'] })).toEqual(whole);
+    expect((await ask(daemon.socket, 'nodes.list')).result).toMatchObject({
+      nodes: [{ node_id: 'node-a', status: 'healthy', is_coordinator: true, votes: true }],
+      coordinator_id: 'node-a',
+    });
   });
 
   test('nodes.get, of a node and of nobody', async () => {
@@ -140,9 +149,18 @@ describe('while PostgreSQL is connected', () => {
   });
 
   test('coordinator.get', async () => {
-    expect(await shape('coordinator.get')).toEqual(
-      done({ node_id: null, term: null, since: null, lease_ms: number, voters: [], reachable_voters: [] }),
-    );
+    const { id: _id, ...answer } = await ask(daemon.socket, 'coordinator.get');
+    expect(answer).toEqual({
+      result: {
+        node_id: 'node-a',
+        term: 1,
+        since: expect.any(String),
+        lease_ms: 3000,
+        voters: ['node-a'],
+        reachable_voters: ['node-a'],
+      },
+      error: null,
+    });
   });
 
   test('audit.query', async () => {
@@ -157,12 +175,19 @@ describe('while PostgreSQL is connected', () => {
     expect([more.has_more, typeof more.next_cursor]).toEqual([true, 'string']);
   });
 
-  test('what changes the registry, and a peer’s health, say what they cannot do', async () => {
+  test('what changes the cluster, and a peer’s health, say what they cannot do', async () => {
     for (const [method, params, code] of [
       ['nodes.join', { address: 'nowhere' }, 'INVALID_REQUEST'],
       ['nodes.remove', { node_id: 'none' }, 'NODE_NOT_FOUND'],
       ['nodes.remove', { node_id: 'node-a' }, 'INVALID_REQUEST'],
       ['nodes.readmit', { node_id: 'none' }, 'NODE_NOT_FOUND'],
+      ['nodes.readmit', { node_id: 'node-a' }, 'CONFLICT'],
+      ['nodes.set_status', { node_id: 'none', status: 'offline' }, 'NODE_NOT_FOUND'],
+      ['nodes.set_status', { node_id: 'node-a', status: 'healthy' }, 'INVALID_REQUEST'],
+      ['nodes.set_status', { node_id: 'node-a' }, 'INVALID_REQUEST'],
+      ['coordinator.transfer', { node_id: 'none' }, 'NODE_NOT_FOUND'],
+      ['coordinator.transfer', { node_id: 'node-a' }, 'CONFLICT'],
+      ['coordinator.transfer', {}, 'INVALID_REQUEST'],
       ['health.remote', { address: 'nowhere' }, 'INVALID_REQUEST'],
     ] as const) {
       const { result, error } = await ask(daemon.socket, method, params);
@@ -278,13 +303,26 @@ describe('while PostgreSQL', () => {
   test('is down, each method answers from memory or with NOT_CONNECTED and a hint', async () => {
     await server.stop();
     await daemon.untilConnected(false);
+    await waitFor(
+      async () => (await ask(daemon.socket, 'coordinator.get')).result.node_id === null,
+      'the coordinator to resign, after a lease without PostgreSQL',
+    );
     expect(await shape('status.get')).toEqual(
       done({
         ...STATUS,
         postgresql: { ...STATUS.postgresql, version: null, latency_ms: null, error: text },
+        coordinator: { node_id: null, term: null, since: null },
         issues: [{ severity: text, message: text, hint: text }],
       }),
     );
+    expect((await ask(daemon.socket, 'coordinator.get')).result).toEqual({
+      node_id: null,
+      term: null,
+      since: null,
+      lease_ms: 3000,
+      voters: ['node-a'],
+      reachable_voters: ['node-a'],
+    });
     expect(await shape('health.check')).toEqual(
       done({
         status: text,
@@ -297,13 +335,14 @@ describe('while PostgreSQL', () => {
     );
     expect(await shape('nodes.list')).toEqual(done({ nodes: [NODE], coordinator_id: null }));
     expect(await shape('nodes.get', { node_id: 'node-a' })).toEqual(done({ node: NODE }));
-    expect((await ask(daemon.socket, 'coordinator.get')).error).toBeNull();
     expect(await shape('events.subscribe')).toEqual(done({ subscribed: 'boolean' }));
     const { error } = await ask(daemon.socket, 'audit.query');
     expect([error!.code, typeof error!.hint]).toEqual(['NOT_CONNECTED', 'string']);
     await server.start();
     await daemon.untilConnected();
     expect((await ask(daemon.socket, 'audit.query')).error).toBeNull();
+    await daemon.untilCoordinator();
+    expect((await ask(daemon.socket, 'coordinator.get')).result.term).toBeGreaterThan(1);
   });
 
   test('was never there, status and nodes are told from memory, and the audit trail is NOT_CONNECTED', async () => {

@@ -73,6 +73,14 @@ export class TestDaemon implements AsyncDisposable {
     );
   }
 
+  /** Waits until it coordinates the cluster that it founded. */
+  async untilCoordinator(): Promise<void> {
+    await waitFor(
+      async () => (await ask(this.socket, 'status.get')).result.node.is_coordinator === true,
+      'the founder to coordinate',
+    );
+  }
+
   /** Resident memory in MiB. */
   get memory(): number {
     const status = readFileSync(`/proc/${this.pid}/status`, 'utf8');

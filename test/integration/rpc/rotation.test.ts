@@ -190,6 +190,7 @@ test.skipIf(!OPENSSL)('certificates made by openssl work', async () => {
   run('verify', '-CAfile', 'ca.crt', 'node.crt');
   expect(readFileSync(path.join(folder, 'node.key'), 'utf8')).toContain('PRIVATE KEY');
   await node.up();
+  await node.follows('node-o'); // before it founded its cluster it knows nobody, itself included
   using peer = new GrpcPeer(node, node.pems);
   expect(await peer.status('Heartbeat', { node_id: 'node-o' })).toBe('OK');
 });

@@ -188,6 +188,31 @@ export class TestNode implements AsyncDisposable {
     });
   }
 
+  /** Waits until it knows this coordinator; the term. */
+  async follows(coordinator: string): Promise<number> {
+    let seen: { node_id: string | null; term: number | null } = { node_id: null, term: null };
+    await waitFor(async () => {
+      seen = await this.ask('coordinator.get');
+      return seen.node_id === coordinator;
+    }, `${this.id} to follow ${coordinator}`);
+    return seen.term!;
+  }
+
+  /** Waits until it counts exactly these voters. */
+  async counts(...wanted: string[]): Promise<void> {
+    await waitFor(
+      async () => (await this.ask<{ voters: string[] }>('coordinator.get')).voters.join() === wanted.join(),
+      `${this.id} to count ${wanted.join(', ')}`,
+    );
+  }
+
+  /** Issues as status shows them. */
+  async issues(): Promise<{ severity: string; message: string; hint: string | null }[]> {
+    return (
+      await this.ask<{ issues: { severity: string; message: string; hint: string | null }[] }>('status.get')
+    ).issues;
+  }
+
   /** Rows of its audit trail, oldest first. */
   async audit(action: string, target?: string): Promise<Record<string, unknown>[]> {
     const rows = await this.server.query(
@@ -278,7 +303,7 @@ export class Authority {
   }
 
   /** The one that `tls init` made on a node. */
-  static async of(node: TestNode): Promise<Authority> {
+  static async of(node: { certs: string; pems: Pick<Pems, 'ca'> }): Promise<Authority> {
     const pem = createPrivateKey(readFileSync(path.join(node.certs, 'ca.key'), 'utf8'));
     const pkcs8 = pem.export({ type: 'pkcs8', format: 'der' });
     const key = await crypto.subtle.importKey('pkcs8', new Uint8Array(pkcs8), EC, true, ['sign']);

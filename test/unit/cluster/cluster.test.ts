@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'bun:test';
-import { Cluster, type ClusterState } from '../../../src/cluster/cluster.ts';
+import { Cluster } from '../../../src/cluster/cluster.ts';
+import { changed, type Change, type MemberList } from '../../../src/cluster/list.ts';
 import type { Member } from '../../../src/cluster/member.ts';
+import { type ClusterState, Durable } from '../../../src/cluster/state.ts';
 import { SteepError } from '../../../src/lib/errors.ts';
 
 const HOME = '11111111-1111-4111-8111-111111111111';
@@ -18,13 +20,18 @@ function memberOf(id: string, changes: Partial<Member> = {}): Member {
     role: 'node',
     instance_id: `instance of ${id}`,
     revision: 1,
-    membership: 0,
     ...changes,
   };
 }
 
+function listOf(members: readonly Member[], number = 1): MemberList {
+  const nodes = members.map(({ node_id, instance_id, role }) => ({ node_id, instance_id, role }));
+  return { term: 1, number, nodes: nodes.map((one) => ({ ...one, state: 'member', vote: 'yes' })) };
+}
+
 interface Bed {
   cluster: Cluster;
+  state: Durable;
   stored: ClusterState[];
   clock: { now: number };
   /** What the disk throws at the next write. */
@@ -36,23 +43,46 @@ function clusterOf(options: { id?: string | null; members?: Member[]; allow?: st
   const stored: ClusterState[] = [];
   const clock = { now: 1000 };
   const disk: Bed['disk'] = { error: undefined };
+  const state = new Durable(
+    {
+      instance_id: 'instance of node-a',
+      serial: 0,
+      cluster_id: id,
+      term: 1,
+      vote: null,
+      list: listOf(id === null ? [] : [memberOf('node-a'), ...members]),
+      longest_promise: 0,
+      members,
+    },
+    (fresh) => {
+      if (disk.error) throw disk.error;
+      stored.push(structuredClone(fresh));
+    },
+  );
   const cluster = new Cluster({
     self: memberOf('node-a'),
-    state: { instance_id: 'instance of node-a', cluster_id: id, members },
-    store(state) {
-      if (disk.error) throw disk.error;
-      stored.push(structuredClone(state));
-    },
+    votes: true,
+    state,
     now: () => clock.now,
     thresholds: () => ({ degradedAfter: 2500, unreachableAfter: 4000 }),
     allow,
   });
-  return { cluster, stored, clock, disk };
+  return { cluster, state, stored, clock, disk };
 }
 
-function incoming(id: string, changes: Partial<Member> = {}): Omit<Member, 'membership'> {
-  const { membership: _, ...rest } = memberOf(id, changes);
-  return rest;
+/** What a coordinator makes of a change. */
+function decide({ state, cluster }: Bed, change: Change): void {
+  const { list } = state.current;
+  const nodes = changed(list, change);
+  if (nodes) state.update({ list: { ...list, number: list.number + 1, nodes } });
+  cluster.forgetStrangers();
+}
+
+/** A node asks to be known, and the coordinator lets it in. */
+function register(bed: Bed, member: Member, clusterId = ''): Member {
+  const change = bed.cluster.admission({ member, clusterId, votes: true });
+  if (change) decide(bed, change);
+  return bed.cluster.register(member);
 }
 
 function codeOf(action: () => unknown): string {
@@ -66,125 +96,158 @@ function codeOf(action: () => unknown): string {
 }
 
 describe('who may register', () => {
-  test('is a node of no cluster or of the same one, and it is stored before it is answered', () => {
-    const { cluster, stored } = clusterOf();
-    cluster.register(incoming('node-b'), '');
-    cluster.register(incoming('node-c'), HOME);
-    expect(stored.at(-1)?.members.map(({ node_id }) => node_id)).toEqual(['node-a', 'node-b', 'node-c']);
-    expect(stored).toHaveLength(2);
+  test('is a node of no cluster or of the same one, and it is stored', () => {
+    const bed = clusterOf();
+    register(bed, memberOf('node-b'));
+    register(bed, memberOf('node-c'), HOME);
+    expect(bed.stored.at(-1)?.members.map(({ node_id }) => node_id)).toEqual(['node-a', 'node-b', 'node-c']);
+    expect(bed.cluster.members().map(({ node_id }) => node_id)).toEqual(['node-a', 'node-b', 'node-c']);
   });
 
   test('is no node of another cluster', () => {
-    const { cluster, stored } = clusterOf();
-    expect(codeOf(() => cluster.register(incoming('node-b'), OTHER))).toBe('CONFLICT');
-    expect(stored).toEqual([]);
+    const bed = clusterOf();
+    expect(codeOf(() => register(bed, memberOf('node-b'), OTHER))).toBe('CONFLICT');
+    expect(bed.stored).toEqual([]);
   });
 
   test('is nobody while this node belongs to no cluster itself', () => {
-    expect(codeOf(() => clusterOf({ id: null }).cluster.register(incoming('node-b'), ''))).toBe(
-      'NOT_CONNECTED',
-    );
+    expect(codeOf(() => register(clusterOf({ id: null }), memberOf('node-b')))).toBe('NOT_CONNECTED');
+  });
+
+  test('is, of two nodes that join each other at one moment, the one with the greater id', async () => {
+    const bed = clusterOf();
+    await bed.cluster.whileJoining(async () => {
+      expect(codeOf(() => register(bed, memberOf('a-smaller-one')))).toBe('NOT_CONNECTED');
+      expect(codeOf(() => register(bed, memberOf('node-b')))).toBe('nothing thrown');
+    });
+    expect(codeOf(() => register(bed, memberOf('a-smaller-one')))).toBe('nothing thrown');
   });
 
   test('is no node that cluster.allow does not name', () => {
-    const { cluster } = clusterOf({ allow: ['node-b'] });
-    expect(codeOf(() => cluster.register(incoming('node-c'), ''))).toBe('PERMISSION_DENIED');
-    expect(codeOf(() => cluster.register(incoming('node-b'), ''))).toBe('nothing thrown');
+    const bed = clusterOf({ allow: ['node-b'] });
+    expect(codeOf(() => register(bed, memberOf('node-c')))).toBe('PERMISSION_DENIED');
+    expect(codeOf(() => register(bed, memberOf('node-b')))).toBe('nothing thrown');
   });
 
   test('is no removed node, with however new facts, until it is readmitted', () => {
-    const { cluster } = clusterOf({ members: [memberOf('node-b')] });
-    cluster.remove('node-b');
-    const again = (): Member => cluster.register(incoming('node-b', { revision: 99, priority: 1 }), HOME);
+    const bed = clusterOf({ members: [memberOf('node-b')] });
+    decide(bed, { kind: 'remove', node_id: 'node-b' });
+    const again = (): Member => register(bed, memberOf('node-b', { revision: 99, priority: 1 }), HOME);
     expect(codeOf(again)).toBe('PERMISSION_DENIED');
-    cluster.readmit('node-b');
+    decide(bed, { kind: 'readmit', node_id: 'node-b' });
     expect(codeOf(again)).toBe('nothing thrown');
-    expect(cluster.registry.find('node-b')).toMatchObject({ membership: 2, revision: 99, priority: 1 });
+    expect(bed.cluster.registry.find('node-b')).toMatchObject({ revision: 99, priority: 1 });
+    expect(bed.cluster.listed('node-b')).toMatchObject({ state: 'member', vote: 'soon' });
   });
 
   test('is no second living instance of an id, and the first one is left as it is', () => {
-    const { cluster, clock } = clusterOf({ members: [memberOf('node-b')] });
-    cluster.noteAnswer('node-b', 3);
-    const second = incoming('node-b', { instance_id: 'a clone', host: '10.6.6.6', revision: 50 });
-    expect(codeOf(() => cluster.register(second, HOME))).toBe('CONFLICT');
-    expect(cluster.registry.find('node-b')).toEqual(memberOf('node-b'));
-    clock.now += 4000;
-    expect(codeOf(() => cluster.register(second, HOME))).toBe('nothing thrown');
+    const bed = clusterOf({ members: [memberOf('node-b')] });
+    bed.cluster.noteAnswer('node-b', 3);
+    const second = memberOf('node-b', { instance_id: 'a clone', host: '10.6.6.6', revision: 50 });
+    expect(codeOf(() => register(bed, second, HOME))).toBe('CONFLICT');
+    expect(bed.cluster.registry.find('node-b')).toEqual(memberOf('node-b'));
+    bed.clock.now += 4000;
+    expect(codeOf(() => register(bed, second, HOME))).toBe('nothing thrown');
   });
 
   test('is no second living instance of a node that beats but cannot be dialled', () => {
-    const { cluster } = clusterOf({ members: [memberOf('node-b', { grpc_host: null, grpc_port: null })] });
-    cluster.noteHeartbeat('node-b', true);
-    expect(codeOf(() => cluster.register(incoming('node-b', { instance_id: 'a clone' }), HOME))).toBe(
+    const bed = clusterOf({ members: [memberOf('node-b', { grpc_host: null, grpc_port: null })] });
+    bed.cluster.noteHeartbeat('node-b', true);
+    expect(codeOf(() => register(bed, memberOf('node-b', { instance_id: 'a clone' }), HOME))).toBe(
       'CONFLICT',
     );
   });
 
   test('is no copy of this node itself', () => {
-    const { cluster } = clusterOf();
-    expect(codeOf(() => cluster.register(incoming('node-a', { instance_id: 'a clone' }), ''))).toBe(
-      'CONFLICT',
-    );
+    const bed = clusterOf();
+    expect(codeOf(() => register(bed, memberOf('node-a', { instance_id: 'a clone' })))).toBe('CONFLICT');
   });
 
-  test('is a node whose state_dir was lost, and its new row wins over the old one', () => {
-    const { cluster } = clusterOf({ members: [memberOf('node-b', { revision: 8, priority: 10 })] });
-    cluster.register(incoming('node-b', { instance_id: 'new', revision: 1, priority: 20 }), '');
-    expect(cluster.registry.find('node-b')).toMatchObject({ instance_id: 'new', revision: 9, priority: 20 });
+  test('is a node whose state_dir was lost: its new row wins, and it does not vote', () => {
+    const bed = clusterOf({ members: [memberOf('node-b', { revision: 8, priority: 10 })] });
+    register(bed, memberOf('node-b', { instance_id: 'new', revision: 1, priority: 20 }));
+    expect(bed.cluster.registry.find('node-b')).toMatchObject({
+      instance_id: 'new',
+      revision: 9,
+      priority: 20,
+    });
+    expect(bed.cluster.listed('node-b')).toMatchObject({ instance_id: 'new', vote: 'suspended' });
   });
 
   test('is a peer that counts no revisions, and its newest facts are taken', () => {
     const peer = { role: '' as const, revision: 0, instance_id: '' };
-    const { cluster, stored } = clusterOf();
-    cluster.register(incoming('node-g', { ...peer, priority: 10 }), '');
-    cluster.register(incoming('node-g', { ...peer, priority: 20 }), '');
-    expect(cluster.registry.find('node-g')?.priority).toBe(20);
-    const writes = stored.length;
-    cluster.register(incoming('node-g', { ...peer, priority: 20 }), '');
-    expect(stored).toHaveLength(writes);
+    const bed = clusterOf();
+    register(bed, memberOf('node-g', { ...peer, priority: 10 }));
+    register(bed, memberOf('node-g', { ...peer, priority: 20 }));
+    expect(bed.cluster.registry.find('node-g')?.priority).toBe(20);
+    expect(bed.cluster.listed('node-g')).toMatchObject({ vote: 'never' });
+    const writes = bed.stored.length;
+    register(bed, memberOf('node-g', { ...peer, priority: 20 }));
+    expect(bed.stored).toHaveLength(writes);
   });
 
   test('is a node whose registration was overtaken on its way, and the newer facts stay', () => {
-    const { cluster } = clusterOf();
-    cluster.register(incoming('node-b', { revision: 3, priority: 30 }), '');
-    cluster.register(incoming('node-b', { revision: 2, priority: 20 }), '');
-    expect(cluster.registry.find('node-b')).toMatchObject({ revision: 3, priority: 30 });
+    const bed = clusterOf();
+    register(bed, memberOf('node-b', { revision: 3, priority: 30 }));
+    register(bed, memberOf('node-b', { revision: 2, priority: 20 }));
+    expect(bed.cluster.registry.find('node-b')).toMatchObject({ revision: 3, priority: 30 });
   });
 });
 
 describe('a node that joins', () => {
-  test('gives up a cluster of its own, and stores id and rows in one step', () => {
+  const theirs = [memberOf('node-a', { revision: 4 }), memberOf('node-b')];
+  const joined = { clusterId: OTHER, term: 7, list: listOf(theirs, 3), members: theirs };
+
+  test('gives up a cluster of its own, and stores id, term, list and rows in one step', () => {
     const { cluster, stored } = clusterOf();
-    cluster.adopt(OTHER, [memberOf('node-b'), memberOf('node-a', { revision: 4 })]);
+    cluster.adopt(joined);
     expect(stored).toHaveLength(1);
-    expect(stored[0]).toMatchObject({ cluster_id: OTHER });
-    expect(cluster.registry.members().map(({ node_id }) => node_id)).toEqual(['node-a', 'node-b']);
+    expect(stored[0]).toMatchObject({ cluster_id: OTHER, term: 7, vote: null, list: { number: 3 } });
+    expect(cluster.members().map(({ node_id }) => node_id)).toEqual(['node-a', 'node-b']);
     expect(cluster.self.revision).toBe(5);
   });
 
   test('gives up no cluster in which somebody else arrived meanwhile', () => {
-    const { cluster } = clusterOf();
-    cluster.register(incoming('node-c'), '');
-    expect(codeOf(() => cluster.adopt(OTHER, [memberOf('node-b')]))).toBe('CONFLICT');
-    expect(cluster.id).toBe(HOME);
-    expect(cluster.registry.find('node-c')).toBeDefined();
+    const bed = clusterOf();
+    register(bed, memberOf('node-c'));
+    expect(codeOf(() => bed.cluster.adopt(joined))).toBe('CONFLICT');
+    expect(bed.cluster.id).toBe(HOME);
+    expect(bed.cluster.registry.find('node-c')).toBeDefined();
   });
 
-  test('founds a cluster once only', () => {
+  test('founds a cluster once only, and votes in it', () => {
     const { cluster } = clusterOf({ id: null });
     cluster.found(HOME);
     cluster.found(OTHER);
     expect(cluster.id).toBe(HOME);
+    expect(cluster.listed('node-a')).toMatchObject({ vote: 'yes', instance_id: 'instance of node-a' });
+  });
+});
+
+describe('a node whose state is an old copy', () => {
+  test('is another copy of itself from then on, for everybody', () => {
+    const { cluster, stored } = clusterOf({ members: [memberOf('node-b')] });
+    const before = cluster.self;
+    cluster.disown('new');
+    expect(cluster.instanceId).toBe('new');
+    expect(cluster.self).toEqual({ ...before, instance_id: 'new', revision: before.revision + 1 });
+    expect(stored).toHaveLength(1);
+    expect(stored[0]).toMatchObject({ instance_id: 'new' });
   });
 });
 
 describe('what cannot be stored has not happened', () => {
   const full = Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
   const changes: Record<string, (cluster: Cluster) => unknown> = {
-    'a registration': (cluster) => cluster.register(incoming('node-c'), ''),
-    'a removal': (cluster) => cluster.remove('node-b'),
+    'a registration': (cluster) => cluster.register(memberOf('node-c')),
     'a lesson from a peer': (cluster) => cluster.learn([memberOf('node-b', { revision: 2 })]),
-    'joining another cluster': (cluster) => cluster.adopt(OTHER, [memberOf('node-z')]),
+    'joining another cluster': (cluster) =>
+      cluster.adopt({
+        clusterId: OTHER,
+        term: 1,
+        list: listOf([memberOf('node-z')]),
+        members: [memberOf('node-z')],
+      }),
   };
   for (const [what, change] of Object.entries(changes))
     test(what, () => {
@@ -202,23 +265,24 @@ describe('what cannot be stored has not happened', () => {
 
 describe('signs of life', () => {
   test('of a node that was removed do not count when it is readmitted', () => {
-    const { cluster, clock } = clusterOf({ members: [memberOf('node-b')] });
-    cluster.noteAnswer('node-b', 3);
-    expect(cluster.peers()[0]?.status).toBe('healthy');
-    cluster.remove('node-b');
-    expect(cluster.peers()).toEqual([]);
-    clock.now += 60_000;
-    cluster.readmit('node-b');
-    expect(cluster.peers()[0]?.status).toBe('unknown');
+    const bed = clusterOf({ members: [memberOf('node-b')] });
+    bed.cluster.noteAnswer('node-b', 3);
+    expect(bed.cluster.peers()[0]?.status).toBe('healthy');
+    decide(bed, { kind: 'remove', node_id: 'node-b' });
+    expect(bed.cluster.peers()).toEqual([]);
+    bed.clock.now += 60_000;
+    decide(bed, { kind: 'readmit', node_id: 'node-b' });
+    expect(bed.cluster.peers()[0]?.status).toBe('unknown');
   });
 
-  test('of a node that another one removed and readmitted do not count either', () => {
-    const { cluster, clock } = clusterOf({ members: [memberOf('node-b')] });
-    cluster.noteAnswer('node-b', 3);
-    cluster.learn([memberOf('node-b', { membership: 1 })]);
-    clock.now += 60_000;
-    cluster.learn([memberOf('node-b', { membership: 2 })]);
-    expect(cluster.peers()[0]?.status).toBe('unknown');
+  test('do not end what an operator said: offline stays, and what is seen is known beside it', () => {
+    const bed = clusterOf({ members: [memberOf('node-b')] });
+    decide(bed, { kind: 'offline', node_id: 'node-b' });
+    bed.cluster.noteAnswer('node-b', 3);
+    bed.cluster.noteHeartbeat('node-b', true);
+    expect(bed.cluster.peers()[0]).toMatchObject({ status: 'offline', seen: 'healthy' });
+    decide(bed, { kind: 'online', node_id: 'node-b' });
+    expect(bed.cluster.peers()[0]?.status).toBe('healthy');
   });
 
   test('of this node are always there, and of one that never answered never', () => {

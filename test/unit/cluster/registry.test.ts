@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import * as fc from 'fast-check';
-import { belongs, type Member } from '../../../src/cluster/member.ts';
+import type { Member } from '../../../src/cluster/member.ts';
 import { Registry } from '../../../src/cluster/registry.ts';
 
 const NODES = ['node-a', 'node-b', 'node-c'] as const;
@@ -20,7 +20,6 @@ function factsOf(id: string, changes: Partial<Member> = {}): Member {
     role: 'node',
     instance_id: `instance of ${id}`,
     revision: 1,
-    membership: 0,
     ...changes,
   };
 }
@@ -33,16 +32,12 @@ function shared(registry: Registry): Member[] {
 /** One thing that happens in a cluster of three. */
 type Step =
   | { kind: 'facts'; node: number; priority: number }
-  | { kind: 'remove'; by: number; node: number }
-  | { kind: 'readmit'; by: number; node: number }
   /** A node tells another its rows, as they are or as they were: late, twice, out of order, or only some. */
   | { kind: 'tell'; from: number; to: number; age: number; rows: number[] };
 
 const index = fc.nat({ max: NODES.length - 1 });
 const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ kind: fc.constant('facts' as const), node: index, priority: fc.integer({ min: 1, max: 9 }) }),
-  fc.record({ kind: fc.constant('remove' as const), by: index, node: index }),
-  fc.record({ kind: fc.constant('readmit' as const), by: index, node: index }),
   fc.record({
     kind: fc.constant('tell' as const),
     from: index,
@@ -59,9 +54,7 @@ class World {
 
   run(one: Step): void {
     if (one.kind === 'facts') this.restart(one.node, one.priority);
-    else if (one.kind === 'remove') this.at(one.by).remove(NODES[one.node]!);
-    else if (one.kind === 'readmit') this.at(one.by).readmit(NODES[one.node]!);
-    else if (one.kind === 'tell') {
+    else {
       const told = this.past[one.from]!.at(-1 - one.age) ?? this.past[one.from]![0]!;
       for (const row of one.rows) if (told[row]) this.at(one.to).merge(told[row]);
     }
@@ -119,7 +112,6 @@ describe('the registry', () => {
 
   test('takes rows in any order, also those that two registrations made alike', () => {
     const row = fc.record({
-      membership: fc.nat({ max: 3 }),
       revision: fc.nat({ max: 2 }),
       priority: fc.integer({ min: 1, max: 3 }),
     });
@@ -138,32 +130,6 @@ describe('the registry', () => {
       }),
       { seed: SEED, numRuns: RUNS, verbose: true },
     );
-  });
-
-  test('keeps a removed node out, however new its facts are', () => {
-    const registry = new Registry(factsOf('node-a'), [factsOf('node-b')]);
-    registry.remove('node-b');
-    expect(registry.merge(factsOf('node-b', { revision: 1000 }))).toBe(false);
-    expect(registry.members().map(({ node_id }) => node_id)).toEqual(['node-a']);
-  });
-
-  test('lets a node readmitted anywhere in again, although others still say that it was removed', () => {
-    const [a, c] = ['node-a', 'node-c'].map((id) => new Registry(factsOf(id), [factsOf('node-b')]));
-    a!.remove('node-b');
-    c!.merge(a!.find('node-b')!);
-    c!.readmit('node-b');
-    expect(c!.merge(a!.find('node-b')!)).toBe(false);
-    expect(a!.merge(c!.find('node-b')!)).toBe(true);
-    expect(belongs(a!.find('node-b')!)).toBe(true);
-  });
-
-  test('removes nobody twice, and readmits nobody who belongs', () => {
-    const registry = new Registry(factsOf('node-a'), [factsOf('node-b')]);
-    expect(registry.remove('node-b')?.membership).toBe(1);
-    expect(registry.remove('node-b')).toBeUndefined();
-    expect(registry.readmit('node-b')?.membership).toBe(2);
-    expect(registry.readmit('node-b')).toBeUndefined();
-    expect(registry.remove('node-x')).toBeUndefined();
   });
 
   test('goes above a higher revision of the own row, and keeps the own facts', () => {

@@ -115,7 +115,6 @@ describe('a row that a peer passes on', () => {
       grpcPort: 9,
       role: 'node',
       revision: 3n,
-      membership: 2n,
       priority: 9,
       port: 8,
     };
@@ -124,7 +123,6 @@ describe('a row that a peer passes on', () => {
       grpc_port: 9,
       role: 'node',
       revision: 3,
-      membership: 2,
       priority: 9,
       port: 8,
     });
@@ -138,8 +136,6 @@ describe('a row that a peer passes on', () => {
     ['a name that PostgreSQL cannot keep', { nodeName: 'a\0b' }],
     ['a revision after which there is no room to count', { revision: 2n ** 53n - 1n }],
     ['a negative revision', { revision: -1n }],
-    ['a membership after which there is no room to count', { membership: 2n ** 53n - 1n }],
-    ['a negative membership', { membership: -1n }],
   ];
   for (const [what, changes] of wrong)
     test(`with ${what} is left out: it could never be stored again`, () => {
