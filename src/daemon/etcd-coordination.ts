@@ -3,7 +3,7 @@ import { EtcdClient } from '../etcd/client.ts';
 import type { EtcdConfig } from '../etcd/credentials.ts';
 import { EtcdElection } from '../etcd/election.ts';
 import { EtcdStore } from '../etcd/store.ts';
-import type { CoordinatorSeen } from '../cluster/election.ts';
+import type { CoordinatorSeen } from '../cluster/voter.ts';
 import { type Listed, voters } from '../cluster/list.ts';
 import type { Member } from '../cluster/member.ts';
 import type { Answer, Request } from '../cluster/messages.ts';

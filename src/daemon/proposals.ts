@@ -1,6 +1,6 @@
 /** How a change comes to the coordinator, and what that one looks at first, whatever store decides. */
 import type { Cluster } from '../cluster/cluster.ts';
-import type { CoordinatorSeen } from '../cluster/election.ts';
+import type { CoordinatorSeen } from '../cluster/voter.ts';
 import type { MemberList } from '../cluster/list.ts';
 import type { Member } from '../cluster/member.ts';
 import { SteepError } from '../lib/errors.ts';

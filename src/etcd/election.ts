@@ -13,7 +13,8 @@
  * Pure: clocks, chance, disk and etcd are passed in. `round` asks etcd, and is to be called again and again, one at a
  * time; `tick` only looks at the clocks, and is to be called often.
  */
-import type { CoordinatorSeen, ElectionEvent, Standing } from '../cluster/election.ts';
+import type { ElectionEvent, Standing } from '../cluster/election.ts';
+import type { CoordinatorSeen } from '../cluster/voter.ts';
 import { type Change, compare, find, type MemberList } from '../cluster/list.ts';
 import { type Moment, rules } from '../cluster/rules.ts';
 import type { ClusterState, Durable } from '../cluster/state.ts';
