@@ -43,6 +43,8 @@ export interface Peer {
   silence: number;
   /** Why the last call failed. */
   failure: string | undefined;
+  /** What it said of its PostgreSQL; undefined if it said nothing. */
+  postgresqlConnected: boolean | undefined;
 }
 
 /** A node that asks to be known. */
@@ -153,6 +155,7 @@ export class Cluster {
           roundTrip: signs.roundTrip,
           silence: now - (signs.lastAnswer ?? signs.watchedSince),
           failure: signs.failure,
+          postgresqlConnected: signs.postgresqlConnected,
         };
       });
   }

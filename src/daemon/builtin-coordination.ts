@@ -11,9 +11,9 @@ import { messageOf, SteepError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Decided, Proposal } from '../operations/coordination.ts';
 import type { PeerClient } from '../rpc/client.ts';
-import { propose } from '../rpc/propose.ts';
 import { ask } from '../rpc/ask.ts';
 import type { RunningCoordination } from './coordination.ts';
+import { change, DECIDE_MS, examine } from './proposals.ts';
 
 export interface BuiltinCoordinationOptions {
   cluster: Cluster;
@@ -27,9 +27,6 @@ export interface BuiltinCoordinationOptions {
 
 /** How often the machine looks at its clocks; a small part of the shortest lease. */
 const TICK_MS = 50;
-/** A change waits for a coordinator that is just being chosen, and for the majority that has to store it. */
-const DECIDE_MS = 8000;
-const RETRY_MS = 100;
 
 export class BuiltinCoordination implements RunningCoordination {
   private readonly election: Election;
@@ -98,37 +95,28 @@ export class BuiltinCoordination implements RunningCoordination {
   }
 
   async change(proposal: Proposal, node?: Member): Promise<Decided> {
-    const { cluster } = this.options;
-    const deadline = performance.now() + DECIDE_MS;
-    for (;;) {
-      try {
-        return await this.tryChange(proposal, node);
-      } catch (thrown) {
-        const error = SteepError.from(thrown);
-        const waits = error.code === 'NOT_CONNECTED' || error.code === 'CANNOT_CONNECT';
-        if (!waits || this.stopped || performance.now() > deadline) throw error;
-      }
-      if (cluster.id === null) throw new SteepError('NOT_CONNECTED', 'this node belongs to no cluster yet');
-      await Bun.sleep(RETRY_MS);
-    }
+    const { cluster, clientOf } = this.options;
+    return await change(
+      {
+        cluster,
+        clientOf,
+        coordinator: () => this.election.coordinator,
+        decide: (...what) => this.decide(...what),
+        take: (list) => this.election.take(list),
+        stopped: () => this.stopped,
+      },
+      proposal,
+      node,
+    );
   }
 
   async decide(clusterId: string, proposal: Proposal, node: Member | undefined): Promise<Decided> {
     const { cluster } = this.options;
-    if (clusterId !== cluster.id)
-      throw new SteepError('CONFLICT', `${cluster.self.node_id} belongs to cluster ${cluster.id ?? 'none'}`);
+    examine(cluster, clusterId, proposal, node);
     if (proposal.kind === 'transfer') {
       this.election.transfer(proposal.node_id);
       return this.decided(cluster.list);
     }
-    if (proposal.kind === 'admit') {
-      cluster.refuseSecondCopy(proposal.node_id, proposal.instance_id);
-      if (node) cluster.register(node);
-    }
-    if (proposal.kind === 'remove' && proposal.node_id === cluster.self.node_id)
-      throw new SteepError('CONFLICT', `${proposal.node_id} coordinates: it cannot be removed`, {
-        hint: 'steep-repl coordinator transfer ID, then try again',
-      });
     return await new Promise<Decided>((resolve, reject) => {
       const late = setTimeout(() => {
         reject(
@@ -151,22 +139,6 @@ export class BuiltinCoordination implements RunningCoordination {
 
   private decided(list: MemberList): Decided {
     return { term: this.term, list };
-  }
-
-  private async tryChange(proposal: Proposal, node: Member | undefined): Promise<Decided> {
-    const { cluster, clientOf } = this.options;
-    const { coordinator } = this.election;
-    if (coordinator === undefined)
-      throw new SteepError('NOT_CONNECTED', 'the cluster has no coordinator at the moment', {
-        hint: 'steep-repl status says why',
-      });
-    if (coordinator.node_id === cluster.self.node_id)
-      return await this.decide(cluster.id ?? '', proposal, node);
-    const client = clientOf(coordinator.node_id);
-    if (!client) throw new SteepError('NOT_CONNECTED', `${coordinator.node_id} cannot be dialled yet`);
-    const decided = await propose(client, cluster.id ?? '', proposal, node, DECIDE_MS);
-    this.election.take(decided.list);
-    return decided;
   }
 
   private async send(to: string, request: Request): Promise<void> {

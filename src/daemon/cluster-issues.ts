@@ -13,6 +13,8 @@ export interface ClusterIssueSources {
   /** While that young, a daemon waits for what it may have promised, and nobody need worry. */
   startTime: number;
   twoNode: 'safe' | 'promote';
+  /** Why there is no coordinator, etcd knows better: then it says so itself. */
+  store: 'builtin' | 'etcd';
   /** Whether this node founds a cluster as soon as it knows that it belonged to none. */
   founds: boolean;
 }
@@ -81,10 +83,10 @@ function voteIssues({ list, self, instanceId }: Cluster): Issue[] {
 }
 
 function coordinatorIssues(sources: ClusterIssueSources): Issue[] {
-  const { cluster, hasCoordinator, uptime, startTime, twoNode } = sources;
+  const { cluster, hasCoordinator, uptime, startTime, twoNode, store } = sources;
   const those = voters(cluster.list);
   const issues: Issue[] = [];
-  if (twoNode === 'promote' && those.length === 2)
+  if (store === 'builtin' && twoNode === 'promote' && those.length === 2)
     issues.push({
       severity: 'note',
       message: 'election.two_node is promote: when the network is cut there can be two coordinators',
@@ -102,6 +104,7 @@ function coordinatorIssues(sources: ClusterIssueSources): Issue[] {
   const answering = those.length - silent.length;
   if (uptime < startTime)
     issues.push({ severity: 'note', message: 'no coordinator has been heard since the start', hint: null });
+  else if (store === 'etcd') return issues;
   else if (answering < needed)
     issues.push({
       severity: 'warning',

@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
 import { NO_LIST } from '../cluster/list.ts';
+import { listSchema } from '../cluster/list-schema.ts';
 import type { ClusterState } from '../cluster/state.ts';
 import { writeFileAtomic } from '../lib/atomic-file.ts';
 import { messageOf, SteepError } from '../lib/errors.ts';
@@ -21,20 +22,6 @@ const member = z.object({
   revision: z.int(),
 });
 
-const list = z.object({
-  term: z.int(),
-  number: z.int(),
-  nodes: z.array(
-    z.object({
-      node_id: z.string(),
-      instance_id: z.string(),
-      role: z.enum(['node', 'witness', '']),
-      state: z.enum(['member', 'offline', 'removed']),
-      vote: z.enum(['never', 'soon', 'yes', 'suspended']),
-    }),
-  ),
-});
-
 const state = z.object({
   /** Of this file's form: a newer program may write what this one does not understand. */
   format: z.literal(1),
@@ -43,7 +30,7 @@ const state = z.object({
   cluster_id: z.uuid().nullable(),
   term: z.int(),
   vote: z.object({ node_id: z.string(), instance_id: z.string() }).nullable(),
-  list,
+  list: listSchema,
   longest_promise: z.number(),
   members: z.array(member),
 });

@@ -1,5 +1,6 @@
 /** What the daemon needs of whoever decides about the coordinator, beyond what can be asked through a door. */
 import type { Coordination } from '../operations/coordination.ts';
+import type { Issue } from '../operations/subject.ts';
 
 export interface RunningCoordination extends Coordination, AsyncDisposable {
   /** Begins to take part. */
@@ -10,4 +11,6 @@ export interface RunningCoordination extends Coordination, AsyncDisposable {
   leave(): void;
   /** Ends a reign of this node and lets the others choose; does nothing where it does not coordinate. */
   resign(reason: string): Promise<void>;
+  /** What is wrong with those who decide, where they are not the nodes themselves. */
+  issues?(): Issue[];
 }

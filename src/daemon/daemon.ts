@@ -11,11 +11,11 @@ import type { RootLogger } from '../lib/log.ts';
 import { Metrics } from '../lib/metrics.ts';
 import type { Phase, ReloadOutcome, Subject } from '../operations/subject.ts';
 import type { Env, Platform, ServiceHost } from '../platform/index.ts';
-import { BuiltinCoordination } from './builtin-coordination.ts';
 import { clusterIssues } from './cluster-issues.ts';
 import { clusterStateFile } from './cluster-state.ts';
 import { collectMetrics } from './collect-metrics.ts';
 import type { RunningCoordination } from './coordination.ts';
+import { coordinationFor } from './etcd-coordination.ts';
 import { CLOSED, type Door, openHttp, openIpc } from './doors.ts';
 import { lockInstance, prepareStateDir, writePidFile } from './instance.ts';
 import { issuesOf } from './issues.ts';
@@ -167,8 +167,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
         uptime: Date.now() - startedAt.getTime(),
         startTime: START_MS + durable.current.longest_promise,
         twoNode: config.election.two_node,
+        store: config.election.store,
         founds: foundsCluster(config) && !ownState.lost,
       }),
+      ...(coordination.issues?.() ?? []),
       ...rpc.issues(),
       ...(doors.ipc?.issues ?? []),
       ...(doors.http?.issues ?? []),
@@ -247,7 +249,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     onLearned: () => postgresql?.registryChanged(),
     log: log.component('cluster'),
   });
-  const coordination: RunningCoordination = new BuiltinCoordination({
+  const coordination: RunningCoordination = coordinationFor({
     cluster,
     state: durable,
     config: () => config,
@@ -258,6 +260,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
         return rankOf(cluster);
       },
     }),
+    platform,
     clientOf: (id) => peers.clientOf(id),
     onEvent: reportElection({
       log: log.component('election'),

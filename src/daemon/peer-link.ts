@@ -62,7 +62,9 @@ export class PeerLink implements AsyncDisposable {
   /** One heartbeat, or our registration if the peer has not got our present facts. */
   private async beat(): Promise<void> {
     const { cluster, log, onFailure } = this.options;
-    const present = `${cluster.self.instance_id} ${cluster.self.revision}`;
+    // Readmitted after a removal, a node is listed without its instance until it has registered again.
+    const unregistered = cluster.listed(cluster.self.node_id)?.instance_id === '';
+    const present = `${cluster.self.instance_id} ${cluster.self.revision} ${unregistered}`;
     try {
       if (this.introduced === present) await this.heartbeat();
       else await this.introduce();

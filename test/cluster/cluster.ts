@@ -92,6 +92,8 @@ export interface ClusterOptions {
   witness?: boolean;
   /** Below `repl:`, for each node. */
   config?: Record<string, unknown>;
+  /** Puts more machines into the network; what it returns goes into each node's configuration, too. */
+  beside?: (network: Network) => Promise<Record<string, unknown>>;
 }
 
 export class TestCluster implements AsyncDisposable {
@@ -108,23 +110,28 @@ export class TestCluster implements AsyncDisposable {
     this.watch = Promise.all(nodes.map((node) => this.watchClaims(node)));
   }
 
-  static async start({ nodes: count, witness = false, config = {} }: ClusterOptions): Promise<TestCluster> {
+  static async start({
+    nodes: count,
+    witness = false,
+    config = {},
+    beside,
+  }: ClusterOptions): Promise<TestCluster> {
     const network = new Network();
-    const servers = await Promise.all(Array.from({ length: count }, () => newServer()));
+    const servers: (TestPostgres | undefined)[] = await Promise.all(
+      Array.from({ length: count }, () => newServer()),
+    );
+    if (witness) servers.push(undefined);
+    const hosts = servers.map(() => network.host());
+    const more = await beside?.(network);
+    const join = { cluster: { join: [`${hosts[0]!.address}:${PORT}`] } };
     const nodes = servers.map((server, index) => {
-      const id = `node-${'abcdefg'[index]}`;
-      return new ClusterNode(id, network.host(), server, { ...joining(nodes0), ...config });
-      function nodes0() {
-        return index === 0 ? undefined : '10.77.0.1:5433';
-      }
+      const id = server ? `node-${'abcdefg'[index]}` : 'witness';
+      return new ClusterNode(id, hosts[index]!, server, {
+        ...(index === 0 ? {} : join),
+        ...config,
+        ...more,
+      });
     });
-    if (witness)
-      nodes.push(
-        new ClusterNode('witness', network.host(), undefined, {
-          ...joining(() => '10.77.0.1:5433'),
-          ...config,
-        }),
-      );
     await certify(nodes);
     for (const node of nodes) node.start();
     const cluster = new TestCluster(network, nodes);
@@ -200,11 +207,6 @@ export class TestCluster implements AsyncDisposable {
       );
     if (!newest || term > newest.term) this.newest = { id, term, at: performance.now() };
   }
-}
-
-function joining(address: () => string | undefined): Record<string, unknown> {
-  const first = address();
-  return first === undefined ? {} : { cluster: { join: [first] } };
 }
 
 async function newServer(): Promise<TestPostgres> {

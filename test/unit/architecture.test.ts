@@ -11,7 +11,7 @@ const ROWS = [
   ['db', 'tls'],
   ['cluster'],
   ['operations'],
-  ['ipc', 'rpc', 'http'],
+  ['ipc', 'rpc', 'http', 'etcd'],
   ['daemon'],
   ['cli'],
   ['main.ts'],
