@@ -63,7 +63,11 @@ export async function register(
   };
 }
 
-/** A sign of life of a node. Throws NODE_NOT_FOUND for one that never registered, PERMISSION_DENIED for a removed one. */
+/**
+ * A sign of life of a node. Throws NODE_NOT_FOUND for one that never registered, PERMISSION_DENIED for a removed one,
+ * NOT_CONNECTED while this node is another copy than the cluster knows: an answer would pass for one of the copy
+ * before, and nobody lets a second copy in while the first one lives.
+ */
 export function heartbeat(
   subject: Subject,
   nodeId: string,
@@ -72,6 +76,9 @@ export function heartbeat(
 ): { entries: RegistryEntry[]; version: number; coordinatorId: string | null } {
   const { cluster } = subject;
   cluster.refuseRemoved(nodeId);
+  const own = cluster.listed(cluster.self.node_id)?.instance_id ?? '';
+  if (own !== '' && own !== cluster.instanceId)
+    throw new SteepError('NOT_CONNECTED', `${cluster.self.node_id} is another copy, which waits to be let in`);
   if (!cluster.registry.find(nodeId) || !cluster.listed(nodeId))
     throw new SteepError('NODE_NOT_FOUND', `${nodeId} is not registered with ${cluster.self.node_id}`);
   cluster.noteHeartbeat(nodeId, postgresqlConnected);
