@@ -112,6 +112,8 @@ function requireAnother({ cluster }: Subject, id: string): void {
 
 /** A row of the table, and what only the daemon knows. */
 export interface ShownNode extends NodeRow {
+  /** witness: it has no PostgreSQL. Null for a row that an operator wrote into the table himself. */
+  role: Member['role'] | null;
   /** Of the last heartbeat; null for this node, and for those that have not answered. */
   round_trip_ms: number | null;
   /** Whether it counts in elections. */
@@ -133,6 +135,7 @@ function rowOf(subject: Subject, member: Member): ShownNode {
     is_coordinator,
     status,
     last_seen,
+    role: member.role,
     round_trip_ms: roundTripOf(subject, node_id),
     votes: subject.cluster.listed(node_id)?.vote === 'yes',
   };
@@ -155,6 +158,6 @@ function currentNodes(subject: Subject): ShownNode[] {
     subject
       .knownNodes()
       ?.filter(({ node_id }) => node_id !== cluster.self.node_id && !cluster.listed(node_id)) ?? [];
-  const shown = strangers.map((row) => ({ ...row, round_trip_ms: null, votes: false }));
+  const shown = strangers.map((row) => ({ ...row, role: null, round_trip_ms: null, votes: false }));
   return [...members, ...shown].sort((a, b) => (a.node_id < b.node_id ? -1 : 1));
 }

@@ -11,12 +11,12 @@ export const command = defineCommand({
     using client = await connectToDaemon(args);
     const { node } = await client.call('nodes.get', { node_id: args.id });
     if (args.json) return printJson({ node });
-    const { host, port, grpc_host, grpc_port } = node;
+    const { host, port, grpc_host, grpc_port, role } = node;
     printFields({
       Node: node.node_id,
       Name: node.node_name,
       Status: colour(statusColours[node.status], node.status),
-      PostgreSQL: formatHostPort({ host, port }),
+      PostgreSQL: role === 'witness' ? '-' : formatHostPort({ host, port }),
       RPC:
         grpc_host === null || grpc_port === null ? '-' : formatHostPort({ host: grpc_host, port: grpc_port }),
       Priority: String(node.priority),

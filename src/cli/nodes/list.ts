@@ -56,12 +56,13 @@ function rowOf(node: ShownNode): string[] {
     last_seen,
     round_trip_ms,
     votes,
+    role,
   } = node;
   return [
     node_id,
     node_name,
     colour(statusColours[status], status),
-    formatHostPort({ host, port }),
+    role === 'witness' ? '-' : formatHostPort({ host, port }),
     grpc_host === null || grpc_port === null ? '-' : formatHostPort({ host: grpc_host, port: grpc_port }),
     String(priority),
     votes ? 'yes' : '-',

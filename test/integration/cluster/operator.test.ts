@@ -70,6 +70,7 @@ const NODE = {
   is_coordinator: 'boolean',
   status: 'string',
   last_seen: 'string',
+  role: 'string',
   round_trip_ms: 'number',
   votes: 'boolean',
 };

@@ -44,6 +44,7 @@ const NODE = {
   status: text,
   grpc_host: null,
   grpc_port: null,
+  role: text,
   round_trip_ms: null,
   votes: 'boolean',
 };
