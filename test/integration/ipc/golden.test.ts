@@ -184,6 +184,7 @@ describe('while PostgreSQL is connected', () => {
       ['nodes.readmit', { node_id: 'none' }, 'NODE_NOT_FOUND'],
       ['nodes.readmit', { node_id: 'node-a' }, 'CONFLICT'],
       ['nodes.set_status', { node_id: 'none', status: 'offline' }, 'NODE_NOT_FOUND'],
+      ['nodes.set_status', { node_id: 'node-a', status: 'offline' }, 'CONFLICT'],
       ['nodes.set_status', { node_id: 'node-a', status: 'healthy' }, 'INVALID_REQUEST'],
       ['nodes.set_status', { node_id: 'node-a' }, 'INVALID_REQUEST'],
       ['coordinator.transfer', { node_id: 'none' }, 'NODE_NOT_FOUND'],
@@ -194,6 +195,12 @@ describe('while PostgreSQL is connected', () => {
       const { result, error } = await ask(daemon.socket, method, params);
       expect([method, result, error?.code]).toEqual([method, null, code]);
     }
+  });
+
+  test('nodes.set_status, to what it is already', async () => {
+    expect(await shape('nodes.set_status', { node_id: 'node-a', status: 'online' })).toEqual(
+      done({ node: NODE }),
+    );
   });
 
   test('daemon.reload', async () => {

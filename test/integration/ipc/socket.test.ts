@@ -329,10 +329,18 @@ describe.skipIf(!asRoot || !has('socat') || !has('setpriv'))('another user of th
     using _open = passable(daemon.sandbox);
     for (const method of ['status.get', 'health.check', 'events.subscribe'])
       expect(await askAs('--groups=0', daemon.socket, method)).toMatchObject({ error: null });
-    expect(await askAs('--groups=0', daemon.socket, 'daemon.reload')).toMatchObject({
-      result: null,
-      error: { code: 'PERMISSION_DENIED', message: 'nobody may not call daemon.reload' },
-    });
+    for (const method of [
+      'daemon.reload',
+      'nodes.join',
+      'nodes.remove',
+      'nodes.readmit',
+      'nodes.set_status',
+      'coordinator.transfer',
+    ])
+      expect(await askAs('--groups=0', daemon.socket, method)).toMatchObject({
+        result: null,
+        error: { code: 'PERMISSION_DENIED', message: `nobody may not call ${method}` },
+      });
     expect((await ask(daemon.socket, 'daemon.reload')).error).toBeNull();
   });
 
