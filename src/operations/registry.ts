@@ -78,7 +78,10 @@ export function heartbeat(
   cluster.refuseRemoved(nodeId);
   const own = cluster.listed(cluster.self.node_id)?.instance_id ?? '';
   if (own !== '' && own !== cluster.instanceId)
-    throw new SteepError('NOT_CONNECTED', `${cluster.self.node_id} is another copy, which waits to be let in`);
+    throw new SteepError(
+      'NOT_CONNECTED',
+      `${cluster.self.node_id} is another copy, which waits to be let in`,
+    );
   if (!cluster.registry.find(nodeId) || !cluster.listed(nodeId))
     throw new SteepError('NODE_NOT_FOUND', `${nodeId} is not registered with ${cluster.self.node_id}`);
   cluster.noteHeartbeat(nodeId, postgresqlConnected);
