@@ -211,7 +211,8 @@ export class Election {
   private maybeStand(): void {
     const { monotonic } = this.now;
     if (monotonic < this.standAt || monotonic < this.voter.silentUntil) return;
-    if (this.mayStand()) this.ask(true);
+    // Who may not stand asks too: its own list, by which it may not, may be what nobody else has.
+    if (this.voter.counts && !this.voter.isBound(this.options.id)) this.ask(true);
   }
 
   private mayStand(): boolean {
@@ -252,6 +253,11 @@ export class Election {
     this.follow();
   }
 
+  private waitForOthers(): void {
+    this.role = { kind: 'follower' };
+    this.standAt = this.now.monotonic + ROUND_MS + this.delay();
+  }
+
   private count(from: string, request: Request & { kind: 'vote' }, answer: Answer): void {
     const { role } = this;
     if (role.kind !== 'candidate' || role.trial !== request.trial || role.term !== request.term) return;
@@ -266,7 +272,7 @@ export class Election {
     const { list } = this.state;
     const votes = voters(list).filter(({ node_id }) => role.granted.has(node_id)).length;
     if (votes < this.quorum(list)) return;
-    if (!this.mayStand()) this.follow();
+    if (!this.mayStand()) this.waitForOthers();
     else if (role.trial) this.ask(false);
     else this.begin();
   }
