@@ -1,5 +1,5 @@
 /** events.subscribe gives each entry of the audit trail once, whatever writers and the server do. */
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test';
 import { ask, RawIpc } from '../../support/ipc-raw.ts';
 import { TestPostgres } from '../../support/postgres.ts';
 import { waitFor } from '../../support/wait.ts';
@@ -16,6 +16,9 @@ beforeAll(async () => {
 });
 
 afterAll(() => stack.disposeAsync());
+
+// What it writes by itself, at the start and when PostgreSQL was long away, would come between a subscription and a look.
+beforeEach(() => daemon.untilSettled(server));
 
 /** The daemon connects, and listens a moment later: events are those from then on. */
 async function listening(): Promise<void> {

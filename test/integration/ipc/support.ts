@@ -81,6 +81,22 @@ export class TestDaemon implements AsyncDisposable {
     );
   }
 
+  /** Waits until it coordinates and has written all that it has to say of that: the audit trail is quiet then. */
+  async untilSettled(server: TestPostgres): Promise<void> {
+    await this.untilCoordinator();
+    await waitFor(async () => {
+      const { term } = (await ask(this.socket, 'coordinator.get')).result;
+      const file = readFileSync(path.join(this.sandbox.folder, 'state/cluster.json'), 'utf8');
+      const { serial } = JSON.parse(file) as { serial: number };
+      const rows = await server.query(
+        `SELECT FROM steep_repl.coordinator_state
+          WHERE key = 'cluster.coordinator' AND (value ->> 'term')::int = ${term}
+             OR key = 'cluster.daemon' AND (value ->> 'serial')::int = ${serial}`,
+      );
+      return rows.length === 2;
+    }, 'the tables to follow the election');
+  }
+
   /** Resident memory in MiB. */
   get memory(): number {
     const status = readFileSync(`/proc/${this.pid}/status`, 'utf8');
