@@ -112,6 +112,12 @@ export class Cluster {
       .sort((a, b) => (a.node_id < b.node_id ? -1 : 1));
   }
 
+  /** Whether it was a node of this cluster, and is none any more. */
+  belongedOnce(id: string): boolean {
+    const listed = this.listed(id);
+    return listed === undefined ? this.registry.find(id) !== undefined : listed.state === 'removed';
+  }
+
   /** Whether this node is alone in its cluster, or in none. */
   get alone(): boolean {
     return belonging(this.list).every(({ node_id }) => node_id === this.self.node_id);
@@ -167,10 +173,8 @@ export class Cluster {
    */
   admission({ member, clusterId, votes }: Registration): Change | undefined {
     const { node_id: id, instance_id, role } = member;
-    const { allow } = this.options;
     this.refuseRemoved(id);
-    if (allow !== undefined && !allow.includes(id))
-      throw new SteepError('PERMISSION_DENIED', `${id} is not among the nodes that cluster.allow names`);
+    this.refuseUnwanted(id);
     // Of two that join each other at one moment, one must wait for the other.
     if (this.id === null || (this.joining && this.alone && this.self.node_id > id))
       throw new SteepError('NOT_CONNECTED', `${this.self.node_id} belongs to no cluster yet`, {
@@ -281,6 +285,13 @@ export class Cluster {
       throw new SteepError('PERMISSION_DENIED', `${id} was removed from the cluster`, {
         hint: `steep-repl nodes readmit ${id}`,
       });
+  }
+
+  /** Throws PERMISSION_DENIED for a node that neither belongs nor may join. */
+  refuseUnwanted(id: string): void {
+    const { allow } = this.options;
+    if (allow !== undefined && !allow.includes(id) && !this.listed(id))
+      throw new SteepError('PERMISSION_DENIED', `${id} is not among the nodes that cluster.allow names`);
   }
 
   /** Milliseconds since a node answered, 0 for this one; undefined if it never did in this run. */

@@ -137,7 +137,7 @@ export class Election {
   /** Answers another node. Throws what the disk throws; then nothing was granted. */
   handle(from: string, request: Request): Answer {
     const refusal = this.voter.stranger(from, request);
-    if (refusal !== undefined) return this.voter.answer(refusal);
+    if (refusal !== undefined) return this.voter.refuse(refusal);
     if (request.kind === 'vote') return this.vote(from, request);
     if (request.kind === 'renew') return this.renew(from, request);
     return this.released(from, request);
@@ -147,7 +147,8 @@ export class Election {
   answered(from: string, request: Request, answer: Answer): void {
     if (request.cluster_id !== this.state.cluster_id) return;
     const listed = find(this.state.list, from);
-    if (!listed || listed.state === 'removed') return;
+    const leaves = this.role.kind === 'coordinator' && this.role.reign.isLeaving(from);
+    if (!listed || (listed.state === 'removed' && !leaves)) return;
     if (!this.rules.speaksFor(listed, answer.instance_id)) return;
     if (answer.newer) this.take(answer.newer);
     if (answer.term > this.state.term) {
@@ -339,7 +340,9 @@ export class Election {
     const { lease } = this.options.settings();
     const now = this.now;
     this.voter.promiseSelf(reign.term, lease);
-    for (const [to, request] of reign.round(now, lease, this.audience())) this.options.send(to, request);
+    const leaving = this.state.list.nodes.filter(({ node_id }) => reign.isLeaving(node_id));
+    for (const [to, request] of reign.round(now, lease, [...this.audience(), ...leaving]))
+      this.options.send(to, request);
     this.settle();
   }
 

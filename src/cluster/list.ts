@@ -97,7 +97,7 @@ function readmitted(known: Listed): Listed {
   return {
     ...known,
     instance_id: known.state === 'removed' ? '' : known.instance_id,
-    state: 'member',
+    state: known.state === 'removed' ? 'member' : known.state,
     vote: known.vote === 'suspended' ? 'soon' : known.vote,
   };
 }

@@ -8,7 +8,15 @@ import { SteepError } from '../lib/errors.ts';
 import { belonging } from './list.ts';
 import type { ClusterState } from './state.ts';
 
-/** Throws INVALID_REQUEST naming who cannot be a survivor. */
+/** Whether this was done already, and nothing has happened since. */
+export function isRecovered({ list }: ClusterState, survivors: readonly string[]): boolean {
+  const ids = belonging(list).map(({ node_id }) => node_id);
+  return (
+    list.term === 0 && list.number === 1 && ids.toSorted().join() === [...new Set(survivors)].sort().join()
+  );
+}
+
+/** Throws INVALID_REQUEST naming who cannot be a survivor, CONFLICT for one whose state was lost. */
 export function recovered(
   state: ClusterState,
   self: string,
@@ -20,6 +28,15 @@ export function recovered(
     throw new SteepError('INVALID_REQUEST', `${self} is not among the survivors ${wanted.join(', ')}`, {
       hint: 'run it on each survivor, with the same list',
     });
+  const own = belonging(state.list).find(({ node_id }) => node_id === self);
+  if (own && own.instance_id !== state.instance_id)
+    throw new SteepError(
+      'CONFLICT',
+      `the state_dir of ${self} was lost, or is an old copy: it cannot be a survivor`,
+      {
+        hint: 'recover without it, and let it join afterwards',
+      },
+    );
   const nodes = wanted.map((id) => {
     const listed = belonging(state.list).find(({ node_id }) => node_id === id);
     if (!listed)
@@ -45,7 +62,6 @@ export function recovered(
     term: 0,
     vote: null,
     list: { term: 0, number: 1, nodes },
-    members: state.members.filter(({ node_id }) => wanted.includes(node_id)),
   };
 }
 

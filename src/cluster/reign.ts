@@ -178,6 +178,12 @@ export class Reign {
     if (this.healthy.get(id) === false) refuse('its PostgreSQL is away');
   }
 
+  /** Whether it was removed by the change that is under way: until that is done its vote counts as before. */
+  isLeaving(id: string): boolean {
+    if (!this.pending || find(this.list, id)?.state !== 'removed') return false;
+    return find(this.pending.before, id)?.vote === 'yes';
+  }
+
   /** Whether a node's answer is younger than the lease. */
   hears(id: string): boolean {
     return this.left(id, this.options.clock()) > 0;
@@ -224,29 +230,35 @@ export class Reign {
           pending?.ticket.done(this.list);
         } else if (this.pending || !this.options.rules.mayChange(this.confirmed)) return;
       }
-      const ticket = this.tickets.shift() ?? this.promotion();
-      if (!ticket) return;
-      this.begin(ticket);
+      const asked = this.tickets.shift();
+      if (asked) this.begin(asked);
+      else {
+        const promotion = this.promotion();
+        // What the disk refused is tried again after the next answer, not at once.
+        if (!promotion || !this.begin(promotion)) return;
+      }
     }
   }
 
-  private begin(ticket: Ticket): void {
+  /** Whether the change is under way now. */
+  private begin(ticket: Ticket): boolean {
     const before = this.list;
     try {
       const nodes = changed(before, ticket.change);
       if (nodes === undefined) {
         ticket.done(before);
-        return;
+        return false;
       }
       this.options.state.update({ list: { term: this.term, number: before.number + 1, nodes } });
     } catch (error) {
       ticket.done(SteepError.from(error));
-      return;
+      return false;
     }
     this.pending = { before, ticket };
     this.versions.set(this.options.id, this.list);
     this.unsent = true;
     this.options.onList();
+    return true;
   }
 
   /** A node that has the list and is heard comes to vote. */

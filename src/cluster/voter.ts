@@ -166,6 +166,11 @@ export class Voter {
     return true;
   }
 
+  /** To a stranger: nothing of ours is its business; terms belong to a cluster. */
+  refuse(reason: string): Answer {
+    return { ...this.answer(reason), term: 0 };
+  }
+
   /** `theirs`: the list of who asked, who is told the own one where that is newer. */
   answer(reason: string | undefined, theirs?: Version): Answer {
     const { term, instance_id, list } = this.state;

@@ -21,6 +21,8 @@ export interface BuiltinCoordinationOptions {
   config: () => Config;
   standing: () => Standing;
   clientOf: (id: string) => PeerClient | undefined;
+  /** A line for one call, to a node that belongs no more: until all know that, its vote counts. */
+  dial: (id: string) => PeerClient | undefined;
   onEvent: (event: ElectionEvent) => void;
   log: Logger;
 }
@@ -142,14 +144,17 @@ export class BuiltinCoordination implements RunningCoordination {
   }
 
   private async send(to: string, request: Request): Promise<void> {
-    const { clientOf, cluster, config, log } = this.options;
-    const client = clientOf(to);
+    const { clientOf, dial, cluster, config, log } = this.options;
+    const line = clientOf(to);
+    const client = line ?? dial(to);
     if (!client) return;
     try {
       const answer = await ask(client, cluster.self.node_id, request, config().election.lease / 2);
       if (!this.stopped) this.guarded(() => this.election.answered(to, request, answer));
     } catch (error) {
       log.debug('no answer', { peer: to, asked: request.kind, error: messageOf(error) });
+    } finally {
+      if (!line) client.close();
     }
   }
 

@@ -17,6 +17,8 @@ export interface ClusterIssueSources {
   store: 'builtin' | 'etcd';
   /** Whether this node founds a cluster as soon as it knows that it belonged to none. */
   founds: boolean;
+  /** Addresses of the others, where an earlier state of this node was found to be lost. */
+  lost: readonly string[] | undefined;
 }
 
 export function clusterIssues(sources: ClusterIssueSources): Issue[] {
@@ -36,6 +38,14 @@ export function clusterIssues(sources: ClusterIssueSources): Issue[] {
         severity: 'note',
         message: 'this node founds its cluster when PostgreSQL has been asked for an earlier one',
         hint: null,
+      },
+    ];
+  if (cluster.id === null && sources.lost)
+    return [
+      {
+        severity: 'warning',
+        message: `state_dir was lost; this node asks to be let in again by ${sources.lost.join(', ')}`,
+        hint: `bring one of them up; then there:  steep-repl nodes readmit ${own}`,
       },
     ];
   if (cluster.id === null)
@@ -109,6 +119,12 @@ function coordinatorIssues(sources: ClusterIssueSources): Issue[] {
     issues.push({
       severity: 'warning',
       message: `no coordinator: ${answering} of ${those.length} voters ${answering === 1 ? 'answers' : 'answer'}, ${needed} are needed`,
+      hint: remedy(cluster, silent, those.length),
+    });
+  else if (!those.some(({ role, state }) => role === 'node' && state === 'member'))
+    issues.push({
+      severity: 'warning',
+      message: 'no coordinator: only nodes that are offline could be one',
       hint: remedy(cluster, silent, those.length),
     });
   else

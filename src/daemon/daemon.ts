@@ -63,6 +63,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { loaded, load, log, platform, env, version, host } = options;
   const own = log.component('daemon');
   const startedAt = new Date();
+  const began = performance.now(); // the wall's clock may be set
   const fatal = Promise.withResolvers<never>();
   fatal.promise.catch(() => {}); // it may fail before anybody listens
   let { config } = loaded;
@@ -164,11 +165,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       ...clusterIssues({
         cluster,
         hasCoordinator: coordination.coordinator !== undefined,
-        uptime: Date.now() - startedAt.getTime(),
+        uptime: performance.now() - began,
         startTime: START_MS + durable.current.longest_promise,
         twoNode: config.election.two_node,
         store: config.election.store,
         founds: foundsCluster(config) && !ownState.lost,
+        lost: ownState.lost,
       }),
       ...(coordination.issues?.() ?? []),
       ...rpc.issues(),
@@ -262,6 +264,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     }),
     platform,
     clientOf: (id) => peers.clientOf(id),
+    dial: (id) => peers.dial(id),
     onEvent: reportElection({
       log: log.component('election'),
       metrics,

@@ -47,11 +47,10 @@ export function startMirror(options: MirrorOptions): Loop {
       complaint = error.message;
     }
   };
-  /** Rows of nodes that were removed. What an operator wrote into the table himself stays, as does the own row. */
+  /** Rows of nodes that belong no more. What an operator wrote into the table himself stays, as does the own row. */
   const removeStrangers = async (): Promise<void> => {
     for (const { node_id: id } of await listNodes(database))
-      if (cluster.listed(id)?.state === 'removed' && id !== cluster.self.node_id)
-        await removeNode(database, id, null);
+      if (cluster.belongedOnce(id) && id !== cluster.self.node_id) await removeNode(database, id, null);
   };
   const writeCoordinator = async (): Promise<void> => {
     const { node_id, term } = coordinator();
@@ -63,6 +62,8 @@ export function startMirror(options: MirrorOptions): Loop {
     shown = now;
   };
   const remember = async (): Promise<void> => {
+    // What PostgreSQL remembers is all that is left of a lost state, until the node is back in its cluster.
+    if (ownState.lost && cluster.id === null) return;
     const state = stateToRemember(cluster, ownState.serial);
     const text = JSON.stringify(state);
     if (text === remembered) return;

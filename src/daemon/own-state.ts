@@ -23,8 +23,8 @@ export interface OwnStateOptions {
 
 export class OwnState {
   private readonly options: OwnStateOptions;
-  /** Whether an earlier state of this node was found to be lost. */
-  lost = false;
+  /** Where the other nodes were, if an earlier state of this node was found to be lost. */
+  lost: readonly string[] | undefined;
   private checked = false;
 
   constructor(options: OwnStateOptions) {
@@ -45,24 +45,27 @@ export class OwnState {
     this.options.onChecked(undefined);
   }
 
-  /** Compares once a run. Throws what Database.query throws. */
+  /** Compares once a run. Throws what Database.query throws, and what the disk throws. */
   async check(database: Database): Promise<void> {
     if (this.checked) return;
     const remembered = await getDaemonState(database);
     const { cluster, onChecked, log } = this.options;
-    this.checked = true;
     // Of another node: the database was copied from there. Alone: nobody else can have counted a vote.
     const ours = remembered?.node_id === cluster.self.node_id && remembered.others.length > 0;
     if (!ours || !this.isOlderThan(remembered)) {
       onChecked(undefined);
+      this.checked = true;
       return;
     }
-    this.lost = true;
-    log.warn('state_dir is new or older than PostgreSQL remembers: this node does not vote', {
-      hint: `on another node:  steep-repl nodes readmit ${cluster.self.node_id}`,
-    });
+    if (!this.lost)
+      log.warn('state_dir is new or older than PostgreSQL remembers: this node does not vote', {
+        hint: `on another node:  steep-repl nodes readmit ${cluster.self.node_id}`,
+      });
+    this.lost = remembered.others;
+    // What the disk refuses is tried again: until then nothing is trusted, and nothing forgotten.
     if (cluster.id !== null) cluster.disown(randomUUID());
     onChecked({ addresses: remembered.others });
+    this.checked = true;
   }
 
   private isOlderThan({ instance_id, serial }: DaemonState): boolean {

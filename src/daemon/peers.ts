@@ -40,6 +40,15 @@ export class Peers implements AsyncDisposable {
     return this.links.get(id)?.link.client;
   }
 
+  /** A line for one call to any node of which the address is known. The caller closes it. */
+  dial(id: string): PeerClient | undefined {
+    const member = this.options.cluster.registry.find(id);
+    const address = member && rpcAddress(member);
+    return address === undefined || this.material === undefined || this.stopped
+      ? undefined
+      : this.clientFor(address, id);
+  }
+
   /** Peers came, went or moved; or certificates changed: lines follow. */
   follow(): void {
     const material = this.options.material();

@@ -29,11 +29,17 @@ export async function change(
   node: Member | undefined,
 ): Promise<Decided> {
   const deadline = performance.now() + DECIDE_MS;
+  let maybeDone = false;
   for (;;) {
     try {
       return await tryChange(proposing, proposal, node);
     } catch (thrown) {
       const error = SteepError.from(thrown);
+      const { cluster } = proposing;
+      // A coordinator that ended may have got it through before: then there is nothing left to remove.
+      if (maybeDone && proposal.kind === 'remove' && cluster.listed(proposal.node_id)?.state === 'removed')
+        return { term: cluster.list.term, list: cluster.list };
+      maybeDone = true;
       const waits = error.code === 'NOT_CONNECTED' || error.code === 'CANNOT_CONNECT';
       if (!waits || proposing.stopped() || performance.now() > deadline) throw error;
     }
@@ -53,6 +59,9 @@ export function examine(
   if (clusterId !== cluster.id)
     throw new SteepError('CONFLICT', `${cluster.self.node_id} belongs to cluster ${cluster.id ?? 'none'}`);
   if (proposal.kind === 'admit') {
+    cluster.refuseUnwanted(proposal.node_id);
+    if (node && node.node_id !== proposal.node_id)
+      throw new SteepError('INVALID_REQUEST', `node: is ${node.node_id}, not ${proposal.node_id}`);
     cluster.refuseSecondCopy(proposal.node_id, proposal.instance_id);
     if (node) cluster.register(node);
   }

@@ -157,7 +157,10 @@ function currentNodes(subject: Subject): ShownNode[] {
   const strangers =
     subject
       .knownNodes()
-      ?.filter(({ node_id }) => node_id !== cluster.self.node_id && !cluster.listed(node_id)) ?? [];
+      ?.filter(
+        ({ node_id }) =>
+          node_id !== cluster.self.node_id && !cluster.listed(node_id) && !cluster.belongedOnce(node_id),
+      ) ?? [];
   const shown = strangers.map((row) => ({ ...row, role: null, round_trip_ms: null, votes: false }));
   return [...members, ...shown].sort((a, b) => (a.node_id < b.node_id ? -1 : 1));
 }

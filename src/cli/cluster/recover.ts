@@ -1,5 +1,5 @@
 import { Durable } from '../../cluster/state.ts';
-import { recovered } from '../../cluster/recover.ts';
+import { isRecovered, recovered } from '../../cluster/recover.ts';
 import { loadConfig } from '../../config/load.ts';
 import { clusterStateFile } from '../../daemon/cluster-state.ts';
 import { lockInstance, prepareStateDir } from '../../daemon/instance.ts';
@@ -31,6 +31,10 @@ export const command = defineCommand({
     const file = clusterStateFile(stateDir);
     const state = new Durable(file.read(), file.write);
     const survivors = args.survivors.split(',').map((id) => id.trim());
+    if (isRecovered(state.current, survivors)) {
+      report(state.current.cluster_id ?? '', self, survivors, args.json === true);
+      return;
+    }
     const fresh = recovered(state.current, self, survivors);
     const lost = state.current.list.nodes
       .map(({ node_id }) => node_id)
@@ -42,16 +46,19 @@ export const command = defineCommand({
     ].join('\n');
     await confirmByTyping(what, self, args.yes);
     state.update(fresh);
-    if (args.json) {
-      printJson({ cluster_id: fresh.cluster_id, survivors });
-      return;
-    }
-    const others = survivors.filter((id) => id !== self);
-    printText(`${self} belongs to cluster ${fresh.cluster_id}`);
-    if (others.length > 0)
-      printText(`now the same on ${others.join(', ')}, then start the daemons`, 'stderr');
+    report(fresh.cluster_id ?? '', self, survivors, args.json === true);
   },
 });
+
+function report(clusterId: string, self: string, survivors: string[], json: boolean): void {
+  if (json) {
+    printJson({ cluster_id: clusterId, survivors });
+    return;
+  }
+  const others = survivors.filter((id) => id !== self);
+  printText(`${self} belongs to cluster ${clusterId}`);
+  if (others.length > 0) printText(`now the same on ${others.join(', ')}, then start the daemons`, 'stderr');
+}
 
 /** Throws CONFLICT while the daemon runs. */
 function lockStopped(stateDir: string): Disposable {

@@ -148,6 +148,7 @@ test('lets the survivors elect a coordinator, who are all that there is', async 
       reachable_voters: ['node-a', 'node-b'],
     });
     expect(clusterOf(node)).toBe(recovered);
+    await node.sees('node-a healthy', 'node-b healthy'); // and nobody who is lost
   }
 });
 

@@ -169,7 +169,11 @@ describe('a voter', () => {
 
   test('answers no other cluster, no other copy, and nobody who does not belong', () => {
     const voter = new Bed(['a', 'b', 'c']).node('c');
-    expect(voter.election.handle('a', vote(1, 'a', { cluster_id: 'd' })).reason).toBe('another cluster');
+    voter.disk = { ...voter.disk, term: 40 };
+    voter.restart();
+    // Its own term is none of their business: they would take it for theirs.
+    const stranger = voter.election.handle('a', vote(1, 'a', { cluster_id: 'd' }));
+    expect(stranger).toMatchObject({ reason: 'another cluster', term: 0 });
     expect(voter.election.handle('a', vote(1, 'a', { instance_id: 'a/2' })).reason).toBe('another copy of a');
     expect(voter.election.handle('x', vote(1, 'x')).reason).toBe('x does not belong');
   });
@@ -297,6 +301,19 @@ describe('a coordinator', () => {
     bed.deliver();
     expect(outcomes.map((one) => (one instanceof SteepError ? one.code : one.number))).toEqual([2, 3]);
     expect(find(bed.node('b').disk.list, 'c')?.state).toBe('member');
+  });
+
+  test('removes one of two voters, whose own vote is needed for that, and keeps its lease', () => {
+    const bed = elected(['a', 'b']);
+    const a = bed.node('a');
+    const outcomes: (MemberList | SteepError)[] = [];
+    a.election.change({ kind: 'remove', node_id: 'b' }, (outcome) => outcomes.push(outcome));
+    bed.deliver();
+    expect(outcomes).toMatchObject([{ number: 2 }]);
+    expect(find(bed.node('b').disk.list, 'b')?.state).toBe('removed');
+    bed.pass(ELECTION, [a]);
+    expect(bed.reigning()).toEqual(['a']);
+    expect(a.disk.term).toBe(1);
   });
 
   test('that loses its lease tells those who wait that it may or may not be done', () => {

@@ -51,6 +51,7 @@ function coordinationBy(store: 'builtin' | 'etcd') {
     config: () => config,
     standing: () => ({ healthy: true, rank: 0 }),
     clientOf: () => undefined,
+    dial: () => undefined,
     onEvent: () => {},
     log: createLogger({ level: 'error', format: 'json', write: () => {} }),
     platform: { readableByOthers: () => undefined },
