@@ -193,3 +193,19 @@ test('a node that nobody could have counted a vote of founds its cluster anew', 
   expect(alone.daemon.count(FORGOTTEN)).toBe(0);
   expect(stateOf(alone).instance_id).not.toBe(before.instance_id);
 });
+
+test('one that lost it while nobody else is up founds nothing, however often it starts', async () => {
+  const addresses = [a, b].map(({ address }) => address);
+  for (const node of nodes) await node.daemon.stop();
+  rmSync(c.home.stateDir, { recursive: true });
+  for (let start = 1; start <= 2; start += 1) {
+    await c.up();
+    await waitFor(async () => {
+      const { issues } = await c.ask<{ issues: { message: string }[] }>('status.get');
+      return issues.some(({ message }) => message.startsWith('state_dir was lost'));
+    }, `start ${start} to say that the state was lost`);
+    expect(stateOf(c)).toMatchObject({ cluster_id: null });
+    expect((await remembered(c))?.others.toSorted()).toEqual(addresses.toSorted());
+    await c.daemon.stop();
+  }
+});
