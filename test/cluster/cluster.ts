@@ -9,6 +9,7 @@ import { TestPostgres } from '../support/postgres.ts';
 import { waitFor } from '../support/wait.ts';
 
 const PORT = 5433;
+const FAR = 6433;
 
 export interface View {
   node_id: string | null;
@@ -20,10 +21,12 @@ export class ClusterNode implements AsyncDisposable {
   readonly host: Host;
   readonly server: TestPostgres | undefined;
   readonly home: DaemonHome;
+  private readonly config: Record<string, unknown>;
   private current: TestDaemon | undefined;
 
   constructor(id: string, host: Host, server: TestPostgres | undefined, config: Record<string, unknown>) {
     this.id = id;
+    this.config = config;
     this.host = host;
     this.server = server;
     this.home = new DaemonHome(server, {
@@ -47,6 +50,28 @@ export class ClusterNode implements AsyncDisposable {
 
   start(): void {
     this.current = this.home.start({ prefix: this.host.namespace.prefix });
+  }
+
+  /** Lets others reach it only through somebody who takes his time. */
+  async behindRelay(delay: number): Promise<Bun.Subprocess> {
+    this.home.writeConfig(undefined, {
+      ...this.config,
+      grpc: { enabled: true, bind: this.host.address, port: PORT, advertise: `${this.host.address}:${FAR}` },
+    });
+    const relay = Bun.spawn(
+      [
+        ...this.host.namespace.prefix,
+        'bun',
+        path.join(import.meta.dir, '../support/relay.ts'),
+        this.host.address,
+        String(FAR),
+        String(PORT),
+        String(delay),
+      ],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    );
+    await relay.stdout.getReader().read(); // "ready"
+    return relay;
   }
 
   /** Asks the daemon through IPC; undefined when it does not answer within a moment. */
@@ -92,6 +117,8 @@ export interface ClusterOptions {
   witness?: boolean;
   /** Below `repl:`, for each node. */
   config?: Record<string, unknown>;
+  /** How late what is said to the last node, and what it answers, arrives: milliseconds each way. */
+  delay?: number;
   /** Puts more machines into the network; what it returns goes into each node's configuration, too. */
   beside?: (network: Network) => Promise<Record<string, unknown>>;
 }
@@ -103,10 +130,12 @@ export class TestCluster implements AsyncDisposable {
   private newest: Claim | undefined;
   private watching = true;
   private readonly watch: Promise<unknown>;
+  private readonly relay: Bun.Subprocess | undefined;
 
-  private constructor(network: Network, nodes: ClusterNode[]) {
+  private constructor(network: Network, nodes: ClusterNode[], relay: Bun.Subprocess | undefined) {
     this.network = network;
     this.nodes = nodes;
+    this.relay = relay;
     this.watch = Promise.all(nodes.map((node) => this.watchClaims(node)));
   }
 
@@ -115,6 +144,7 @@ export class TestCluster implements AsyncDisposable {
     witness = false,
     config = {},
     beside,
+    delay = 0,
   }: ClusterOptions): Promise<TestCluster> {
     const network = new Network();
     const servers: (TestPostgres | undefined)[] = await Promise.all(
@@ -133,8 +163,10 @@ export class TestCluster implements AsyncDisposable {
       });
     });
     await certify(nodes);
+    const last = nodes.at(-1)!;
+    const relay = delay > 0 ? await last.behindRelay(delay) : undefined;
     for (const node of nodes) node.start();
-    const cluster = new TestCluster(network, nodes);
+    const cluster = new TestCluster(network, nodes, relay);
     await cluster.settled();
     return cluster;
   }
@@ -186,6 +218,8 @@ export class TestCluster implements AsyncDisposable {
     this.watching = false;
     await this.watch;
     await Promise.all(this.nodes.map((node) => node[Symbol.asyncDispose]()));
+    this.relay?.kill();
+    await this.relay?.exited;
     await this.network[Symbol.asyncDispose]();
   }
 
