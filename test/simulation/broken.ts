@@ -28,10 +28,3 @@ export const broken: Record<string, Broken> = {
   'a release is for one promise': { rules: { releases: () => true } },
   'a vote is of one copy': { rules: { speaksFor: () => true } },
 };
-
-/** Too rare to be met by chance: their schedules stand by name in test/unit/cluster/election.test.ts. */
-export const rare: readonly string[] = [
-  'no vote for an older list',
-  'the own term first',
-  'a vote is of one copy',
-];

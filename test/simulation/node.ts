@@ -1,6 +1,6 @@
 /** A node of the simulation: its disk, its clocks, and the process that runs at the moment. */
 import { Election, type ElectionEvent } from '../../src/cluster/election.ts';
-import { find, NO_LIST } from '../../src/cluster/list.ts';
+import { find, type MemberList, NO_LIST } from '../../src/cluster/list.ts';
 import type { Request } from '../../src/cluster/messages.ts';
 import type { Moment } from '../../src/cluster/rules.ts';
 import type { Rules } from '../../src/cluster/rules.ts';
@@ -30,6 +30,7 @@ export interface World {
   readonly slowDisks: boolean;
   send(from: SimNode, to: string, request: Request, delay: number): void;
   told(node: SimNode, event: ElectionEvent): void;
+  wrote(before: MemberList, list: MemberList): void;
 }
 
 export class SimNode {
@@ -41,6 +42,7 @@ export class SimNode {
   mirror: { instance_id: string; serial: number } | undefined;
   /** Earlier contents of the disk. */
   readonly backups: ClusterState[] = [];
+  previous: ClusterState | undefined;
   process: Election | undefined;
   healthy = true;
   /** Busy, frozen or asleep until then; what arrives waits. */
@@ -114,7 +116,10 @@ export class SimNode {
     const { world } = this;
     if (this.mirror && !world.faults.trustsOldCopies && this.isOldCopy(this.mirror))
       this.disk = { ...this.disk, instance_id: this.blank().instance_id };
-    const state = new Durable(structuredClone(this.disk), (fresh) => this.write(fresh));
+    const state: Durable = new Durable(structuredClone(this.disk), (fresh) => {
+      if (this.state !== state) throw new Crash(); // whoever is dead writes no more
+      this.write(fresh);
+    });
     this.process = new Election({
       id: this.id,
       state,
@@ -168,8 +173,11 @@ export class SimNode {
     const { random, faults, slowDisks } = this.world;
     this.stall += slowDisks && random.chance(0.05) ? random.between(100, 4000) : random.between(0.5, 5);
     if (this.crashAt === 'before') this.die();
-    if (random.chance(0.05)) this.backups.push(this.disk);
+    if (random.chance(0.2)) this.backups.push(this.disk);
+    this.previous = this.disk;
+    const { list } = this.disk;
     this.disk = faults.forgetsVotes ? { ...fresh, vote: null, term: this.disk.term } : fresh;
+    if (fresh.list !== list) this.world.wrote(list, fresh.list);
     if (this.crashAt === 'after') this.die();
   }
   /** Where the next write shall end the process. */

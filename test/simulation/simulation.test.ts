@@ -1,10 +1,14 @@
 /** The promises of docs/cluster.md in virtual time, and that the simulation would notice if they were broken. */
 import { describe, expect, test } from 'bun:test';
-import { broken, type Broken, rare } from './broken.ts';
+import { broken, type Broken } from './broken.ts';
 import { Simulation, Violation } from './world.ts';
 
 const SCHEDULES = Number(process.env['SIMULATION_SCHEDULES'] ?? 20_000);
 const PART = 2500;
+/** How far to look for a schedule that a missing rule breaks; the rarest is one in some thousands. */
+const FAR = 30_000;
+/** Generous: a small machine that is busy takes its time. */
+const LIMIT_MS = 120_000;
 
 /** What it was that did not hold; undefined: everything did. */
 function violation(seed: number, without: Broken = {}): string | undefined {
@@ -17,15 +21,23 @@ function violation(seed: number, without: Broken = {}): string | undefined {
   }
 }
 
+console.log(`simulation: seeds 1 to ${SCHEDULES} (SIMULATION_SCHEDULES takes more)`);
+
 describe(`${SCHEDULES} schedules break no promise`, () => {
-  for (let first = 1; first <= SCHEDULES; first += PART)
-    test(`seeds ${first} to ${first + PART - 1}`, () => {
-      for (let seed = first; seed < first + PART; seed += 1) {
-        const found = violation(seed);
-        if (found !== undefined)
-          throw new Error(`${found}; again:  bun test/simulation/index.ts --schedules 1 --seed ${seed}`);
-      }
-    });
+  for (let first = 1; first <= SCHEDULES; first += PART) {
+    const last = Math.min(first + PART - 1, SCHEDULES);
+    test(
+      `seeds ${first} to ${last}`,
+      () => {
+        for (let seed = first; seed <= last; seed += 1) {
+          const found = violation(seed);
+          if (found !== undefined)
+            throw new Error(`${found}; again:  bun test/simulation/index.ts --seed ${seed} --schedules 1`);
+        }
+      },
+      LIMIT_MS,
+    );
+  }
 });
 
 test('a seed is the same schedule each time', () => {
@@ -41,18 +53,24 @@ test('a seed is the same schedule each time', () => {
 describe('without a rule a promise is broken', () => {
   /** Where to begin to look: near where it was found. */
   const from: Record<string, number> = {
-    'an old copy of the state does not vote': 1600,
-    'silence after a start': 5450,
-    'the lease counts from the asking': 500,
-    'a margin for clocks': 800,
-    'a release is for one promise': 6700,
+    'silence after a start': 5900,
+    'the lease counts from the asking': 2000,
+    'a margin for clocks': 300,
+    'one vote a term': 1900,
+    'no vote for an older list': 1800,
+    'a release is for one promise': 3600,
+    'a vote is of one copy': 500,
   };
-  for (const [rule, without] of Object.entries(broken).filter(([name]) => !rare.includes(name)))
-    test(rule, () => {
-      const first = from[rule] ?? 1;
-      let found: string | undefined;
-      for (let seed = first; seed < first + 4000 && found === undefined; seed += 1)
-        found = violation(seed, without);
-      expect(found).toBeDefined();
-    });
+  for (const [rule, without] of Object.entries(broken))
+    test(
+      rule,
+      () => {
+        const first = from[rule] ?? 1;
+        let found: string | undefined;
+        for (let seed = first; seed < first + FAR && found === undefined; seed += 1)
+          found = violation(seed, without);
+        expect(found).toBeDefined();
+      },
+      LIMIT_MS,
+    );
 });

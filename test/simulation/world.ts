@@ -4,7 +4,15 @@
  * must always hold is looked at after every event; what must hold in the end, after everything was mended.
  */
 import type { ElectionEvent } from '../../src/cluster/election.ts';
-import { type Change, compare, find, foundersList, type MemberList, voters } from '../../src/cluster/list.ts';
+import {
+  type Change,
+  compare,
+  find,
+  foundersList,
+  type MemberList,
+  type Version,
+  voters,
+} from '../../src/cluster/list.ts';
 import type { Answer, Request } from '../../src/cluster/messages.ts';
 import { rules as allRules, type Rules } from '../../src/cluster/rules.ts';
 import { SteepError } from '../../src/lib/errors.ts';
@@ -40,13 +48,23 @@ export class Simulation implements World {
   changes = 0;
   private readonly agenda = new Agenda<Step>();
   private readonly cut = new Set<string>();
-  private readonly lists = new Map<string, string>();
+  private readonly lists = new Map<string, MemberList>();
   private readonly trace: ((line: string) => void) | undefined;
+  /** From which list each was made. */
+  private readonly parents = new Map<string, string>();
+  /** The last list that was called done, and those of the present event. */
   private committed: MemberList | undefined;
+  private readonly done: MemberList[] = [];
+  private blamed: string | undefined;
+  private grounded: { list?: MemberList; done?: MemberList } = {};
   private troubled = true;
   private loss = 0;
   private jitter = 5;
   private readonly lateness: number;
+  /** How often a list does not come along with its message. */
+  private readonly bareness: number;
+  /** What an operator asked last of each node, and whether it was done. */
+  private readonly wishes = new Map<string, { kind: Change['kind']; done: boolean }>();
 
   constructor({ seed, rules = {}, faults = {}, trace }: Scenario) {
     this.random = new Random(seed);
@@ -54,6 +72,7 @@ export class Simulation implements World {
     this.faults = faults;
     this.slowDisks = this.random.chance(0.3);
     this.lateness = this.random.of([0, 0.02, 0.1]);
+    this.bareness = this.random.of([0, 0, 0.5]);
     this.trace = trace;
   }
 
@@ -132,16 +151,22 @@ export class Simulation implements World {
     const target = this.node(to);
     const { process } = from;
     if (!target || !process) return;
+    const carried = this.bare() && request.kind === 'renew' ? { ...request, list: undefined } : request;
     this.carry(from, target, delay, () => {
       let answer: Answer | undefined;
-      target.act((running) => (answer = running.handle(from.id, request)));
+      target.act((running) => (answer = running.handle(from.id, carried)));
       if (!answer) return;
-      const told = answer;
+      const told = this.bare() ? { ...answer, newer: undefined } : answer;
       this.carry(target, from, target.awayUntil - this.now, () => {
         // Answers find the process that asked, or nobody.
         if (from.process === process) from.act((running) => running.answered(to, request, told));
       });
     });
+  }
+
+  /** Nothing may rest on a list that came along: what a node acknowledges is all that counts. */
+  private bare(): boolean {
+    return this.troubled && this.bareness > 0 && this.random.chance(this.bareness);
   }
 
   /** Once, twice or never; at once or late. */
@@ -192,6 +217,8 @@ export class Simulation implements World {
       () => this.coordinators().forEach((one) => this.isolate(one)),
       () => this.coordinators().forEach((one) => one.act((process) => process.resign('it was told to'))),
       () => this.loseDisk(node),
+      () => this.restoreDisk(node),
+      () => this.restoreDisk(node),
       () => this.restoreDisk(node),
     ];
     random.of(kinds)();
@@ -269,6 +296,21 @@ export class Simulation implements World {
     node.start();
   }
 
+  /** The disk of somebody who may just have voted comes back without its last write. */
+  private rewindSoon(candidate: SimNode): void {
+    const node = this.random.of(this.nodes);
+    if (node === candidate) return;
+    this.agenda.put(this.now + this.random.between(1, 300), () => {
+      const { previous } = node;
+      if (!previous || !node.healthy || !node.process || !this.maySpare(node)) return;
+      this.note(`${node.id} starts without its last write`);
+      node.mirrorNow();
+      node.stop();
+      node.disk = previous;
+      node.start();
+    });
+  }
+
   private maySpare(node: SimNode): boolean {
     const list = this.newest();
     const alive = voters(list).filter(
@@ -286,19 +328,20 @@ export class Simulation implements World {
     const kind = this.random.of(['remove', 'readmit', 'offline', 'online', 'online'] as const);
     if (kind === 'remove' && (node === coordinator || !this.maySpare(node))) return;
     if (kind === 'offline' && !this.maySpare(node)) return;
-    this.ask(coordinator, { kind, node_id: node.id }, () => {});
+    const wish = { kind, done: false };
+    this.wishes.set(node.id, wish);
+    this.ask(coordinator, { kind, node_id: node.id }, () => {
+      wish.done = true;
+    });
   }
 
   private ask(coordinator: SimNode, change: Change, then: (list: MemberList) => void): void {
-    const before = coordinator.disk.list;
     coordinator.act((process) =>
       process.change(change, (outcome) => {
         if (outcome instanceof SteepError || !coordinator.process) return;
         this.changes += 1;
-        this.note(
-          `${coordinator.id} did ${change.kind} ${change.node_id}: ${outcome.term}.${outcome.number}`,
-        );
-        this.commit(before, outcome);
+        this.note(`${coordinator.id} did ${change.kind} ${change.node_id}: ${nameOf(outcome)}`);
+        this.commit(outcome);
         then(outcome);
       }),
     );
@@ -353,15 +396,15 @@ export class Simulation implements World {
 
   told(node: SimNode, event: ElectionEvent): void {
     if (!node.process) return;
-    this.note(`${node.id} ${JSON.stringify(event)} ${node.disk.list.term}.${node.disk.list.number}`);
+    this.note(`${node.id} ${JSON.stringify(event)} ${nameOf(node.disk.list)}`);
+    if (event.kind === 'standing' && this.troubled && this.random.chance(0.05)) this.rewindSoon(node);
     if (event.kind !== 'elected') return;
     this.elections += 1;
-    if (this.committed && compare(node.disk.list, this.committed) < 0)
-      throw new Violation(`${node.id} coordinates by a list that was replaced`);
   }
 
   /** Lists that majorities have: none of them is ever lost, or there twice with different nodes. */
-  private commit(before: MemberList, list: MemberList): void {
+  private commit(list: MemberList): void {
+    const before = this.lists.get(nameOf({ term: list.term, number: list.number - 1 })) ?? list;
     for (const one of [before, list]) {
       const having = voters(one).filter(({ node_id, instance_id }) => {
         const disk = this.node(node_id)?.disk;
@@ -369,19 +412,41 @@ export class Simulation implements World {
         return disk && (compare(disk.list, list) >= 0 || disk.instance_id !== instance_id);
       });
       if (having.length <= voters(one).length / 2)
-        throw new Violation(`list ${list.term}.${list.number} is called done without a majority`);
+        this.blame(`list ${nameOf(list)} is called done without a majority`);
     }
-    if (!this.committed || compare(list, this.committed) > 0) this.committed = list;
+    this.done.push(list);
+  }
+
+  /** Here and not at once: what runs in between may catch what is thrown. */
+  private blame(message: string): void {
+    this.blamed ??= message;
   }
 
   private check(): void {
+    if (this.blamed !== undefined) throw new Violation(this.blamed);
+    for (const node of this.nodes) this.checkList(node);
+    for (const list of this.done.splice(0)) {
+      if (this.committed) this.requireGround(list, this.committed);
+      this.committed = list;
+    }
     let reigning: SimNode | undefined;
     for (const node of this.nodes) {
-      this.checkList(node);
       if (!node.reigns) continue;
       if (reigning) throw new Violation(`${reigning.id} and ${node.id} coordinate at ${this.now.toFixed(0)}`);
       reigning = node;
+      if (this.committed) this.requireGround(node.disk.list, this.committed);
     }
+  }
+
+  /** What was done is never lost: whatever comes after it was made from it. */
+  private requireGround(list: MemberList, done: MemberList): void {
+    if (this.grounded.list === list && this.grounded.done === done) return;
+    const wanted = nameOf(done);
+    let name: string | undefined = nameOf(list);
+    while (name !== undefined && name !== wanted) name = this.parents.get(name);
+    if (name === undefined)
+      throw new Violation(`list ${nameOf(list)} was made without ${wanted}, which was done`);
+    this.grounded = { list, done };
   }
 
   private readonly checked = new Map<string, { list: MemberList; term: number; instance: string }>();
@@ -396,12 +461,29 @@ export class Simulation implements World {
       throw new Violation(`${node.id} went back from term ${before.term} to ${term}`);
     if (same && compare(list, before.list) < 0 && !this.faults.trustsOldCopies)
       throw new Violation(`${node.id} went back to an older list`);
-    if (list.nodes.length === 0) return;
-    const version = `${list.term}.${list.number}`;
-    const nodes = JSON.stringify(list.nodes);
+  }
+
+  /** A node has written another list to its disk. */
+  wrote(before: MemberList, list: MemberList): void {
+    const version = nameOf(list);
     const known = this.lists.get(version);
-    if (known !== undefined && known !== nodes) throw new Violation(`there are two lists ${version}`);
-    this.lists.set(version, nodes);
+    if (known && JSON.stringify(known.nodes) !== JSON.stringify(list.nodes))
+      this.blame(`there are two lists ${version}`);
+    if (known) return;
+    this.lists.set(version, list);
+    if (before.nodes.length === 0 || version === nameOf(before)) return;
+    this.parents.set(version, nameOf(before));
+    if (before.term === list.term) this.checkBase(before, version);
+  }
+
+  /** One change at a time, and the first one on ground that a majority has. */
+  private checkBase(base: MemberList, version: string): void {
+    const having = voters(base).filter(({ node_id, instance_id }) => {
+      const disk = this.node(node_id)?.disk;
+      return disk && (compare(disk.list, base) >= 0 || disk.instance_id !== instance_id);
+    });
+    if (having.length <= voters(base).length / 2)
+      this.blame(`list ${version} is made before a majority has ${nameOf(base)}`);
   }
 
   /** A majority is connected and quiet: there is a coordinator, everybody follows it, and the list is the same. */
@@ -429,10 +511,11 @@ export class Simulation implements World {
       if (node.process?.coordinator?.node_id !== coordinator.id)
         throw new Violation(`${node.id} does not follow ${coordinator.id} in the end`);
     }
-    if (this.committed)
-      for (const one of this.committed.nodes)
-        if (compare(coordinator.disk.list, this.committed) < 0)
-          throw new Violation(`${one.node_id} is forgotten`);
+    if (this.committed && compare(coordinator.disk.list, this.committed) < 0)
+      throw new Violation('a list that was done is forgotten');
+    for (const [id, { kind, done }] of this.wishes)
+      if (kind === 'offline' && done && find(coordinator.disk.list, id)?.state !== 'offline')
+        throw new Violation(`${id} is not offline any more`);
   }
 
   private newest(): MemberList {
@@ -450,4 +533,8 @@ export class Simulation implements World {
   private note(line: string): void {
     this.trace?.(`${(this.now / 1000).toFixed(3).padStart(8)}  ${line}`);
   }
+}
+
+function nameOf({ term, number }: Version): string {
+  return `${term}.${number}`;
 }
