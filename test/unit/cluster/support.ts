@@ -13,6 +13,8 @@ export interface BedOptions {
   twoNode?: 'safe' | 'promote';
   /** Witnesses, by id. */
   witnesses?: string[];
+  /** Who belongs and is to vote as soon as it has the list. */
+  soon?: string[];
 }
 
 /** One node: the disk survives `restart`. */
@@ -53,6 +55,12 @@ export class Node {
     this.election = this.start(trusts);
   }
 
+  /** Its clocks have gone further than the bed's. */
+  drift(by: number): void {
+    this.asleep -= by;
+    this.wallOffset += by;
+  }
+
   private start(trusts: boolean): Election {
     const state = new Durable(structuredClone(this.disk), (fresh) => {
       if (this.diskError) throw this.diskError;
@@ -86,6 +94,8 @@ export class Bed {
   readonly nodes: Node[];
   /** `a>b`: what a says does not reach b. */
   readonly cut = new Set<string>();
+  /** `a>b`: what a says reaches b without the list that belongs to it. */
+  readonly bare = new Set<string>();
 
   constructor(ids: readonly string[], options: BedOptions = {}) {
     this.options = options;
@@ -94,7 +104,7 @@ export class Bed {
       instance_id: `${node_id}/1`,
       role: options.witnesses?.includes(node_id) ? 'witness' : 'node',
       state: 'member',
-      vote: 'yes',
+      vote: options.soon?.includes(node_id) ? 'soon' : 'yes',
     }));
     this.nodes = ids.map((id, rank) => new Node(this, id, rank, { term: 0, number: 1, nodes }));
   }
@@ -111,8 +121,11 @@ export class Bed {
       for (const { from, to, request } of batch) {
         const target = this.nodes.find(({ id }) => id === to);
         if (!target || this.cut.has(`${from.id}>${to}`)) continue;
-        const answer = target.election.handle(from.id, request);
-        if (!this.cut.has(`${to}>${from.id}`)) from.election.answered(to, request, answer);
+        const bare = request.kind === 'renew' && this.bare.has(`${from.id}>${to}`);
+        const answer = target.election.handle(from.id, bare ? { ...request, list: undefined } : request);
+        if (this.cut.has(`${to}>${from.id}`)) continue;
+        const told = this.bare.has(`${to}>${from.id}`) ? { ...answer, newer: undefined } : answer;
+        from.election.answered(to, request, told);
       }
   }
 
@@ -130,6 +143,23 @@ export class Bed {
       for (const node of those) node.election.tick();
       this.deliver();
     }
+  }
+
+  /** As `pass`; how many coordinated at one moment. */
+  most(milliseconds: number, those: readonly Node[] = this.nodes): number {
+    let most = this.reigning().length;
+    for (let left = milliseconds; left > 0; left -= 50) {
+      this.pass(Math.min(50, left), those);
+      most = Math.max(most, this.reigning().length);
+    }
+    return most;
+  }
+
+  /** Two that hear each other no more, or again. */
+  between(a: string, b: string, heard: boolean): void {
+    for (const way of [`${a}>${b}`, `${b}>${a}`])
+      if (heard) this.cut.delete(way);
+      else this.cut.add(way);
   }
 
   /** Apart from all others. */
