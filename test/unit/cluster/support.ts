@@ -28,6 +28,10 @@ export class Node {
   silent = new Set<string>();
   /** What the disk throws at the next write. */
   diskError: Error | undefined;
+  /** How often it did. */
+  refused = 0;
+  /** After how often it has room again. */
+  patience = Infinity;
   /** Added to the bed's time. */
   wallOffset = 0;
   asleep = 0;
@@ -63,7 +67,12 @@ export class Node {
 
   private start(trusts: boolean): Election {
     const state = new Durable(structuredClone(this.disk), (fresh) => {
-      if (this.diskError) throw this.diskError;
+      if (this.diskError) {
+        this.refused += 1;
+        const error = this.diskError;
+        if (this.refused >= this.patience) this.diskError = undefined;
+        throw error;
+      }
       this.disk = fresh;
     });
     const election = new Election({
