@@ -4,7 +4,8 @@
  */
 import { parseArgs } from 'node:util';
 import { type Broken, broken } from './broken.ts';
-import { Simulation, Violation } from './world.ts';
+import { Violation } from './promises.ts';
+import { Simulation } from './world.ts';
 
 const { values } = parseArgs({
   options: {

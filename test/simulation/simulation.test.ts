@@ -1,7 +1,8 @@
 /** The promises of docs/cluster.md in virtual time, and that the simulation would notice if they were broken. */
 import { describe, expect, test } from 'bun:test';
 import { broken, type Broken } from './broken.ts';
-import { Simulation, Violation } from './world.ts';
+import { Violation } from './promises.ts';
+import { Simulation } from './world.ts';
 
 const SCHEDULES = Number(process.env['SIMULATION_SCHEDULES'] ?? 20_000);
 const PART = 2500;

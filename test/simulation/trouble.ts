@@ -1,0 +1,180 @@
+/** What befalls the nodes of a simulation: crashes, cuts, sleep, lost disks, and an operator. */
+import { type Change, type MemberList, voters } from '../../src/cluster/list.ts';
+import type { Agenda } from './heap.ts';
+import type { Network, Step } from './network.ts';
+import type { SimNode } from './node.ts';
+import { coordinators, newest, type Promises } from './promises.ts';
+import type { Random } from './random.ts';
+
+export interface Troubled {
+  readonly now: number;
+  readonly random: Random;
+  readonly nodes: readonly SimNode[];
+  readonly agenda: Agenda<Step>;
+  readonly network: Network;
+  readonly promises: Promises;
+  node(id: string): SimNode | undefined;
+  ask(coordinator: SimNode, change: Change, then: (list: MemberList) => void): void;
+  note(line: string): void;
+}
+
+export class Trouble {
+  private readonly world: Troubled;
+  private readonly random: Random;
+
+  constructor(world: Troubled) {
+    this.world = world;
+    this.random = world.random;
+  }
+
+  befall(): void {
+    const { random } = this;
+    const { nodes, network } = this.world;
+    const node = random.of(nodes);
+    const kinds: Step[] = [
+      () => this.crash(node),
+      () => this.crash(node),
+      () => this.partition(),
+      () => this.partition(),
+      () => this.isolate(node),
+      () => this.cutPair(),
+      () => this.cutPair(),
+      () => network.cut.clear(),
+      () => network.cut.clear(),
+      () => this.blink(node),
+      () => this.blink(node),
+      () => (node.awayUntil = Math.max(node.awayUntil, this.world.now + random.between(100, 9000))),
+      () => node.sleepUntil(this.world.now + random.between(100, 20_000)),
+      () => node.jumpWall(random.between(-20_000, 20_000)),
+      () => (node.healthy = false),
+      () => (node.healthy = true),
+      () => (network.loss = random.chance(0.5) ? 0 : random.between(0, 0.4)),
+      () => (network.jitter = random.chance(0.5) ? 5 : random.between(5, 1500)),
+      () => this.operate(),
+      () => this.operate(),
+      () => this.operate(),
+      () => coordinators(this.world.nodes).forEach((one) => this.crash(one)),
+      () => coordinators(this.world.nodes).forEach((one) => this.isolate(one)),
+      () =>
+        coordinators(this.world.nodes).forEach((one) =>
+          one.act((process) => process.resign('it was told to')),
+        ),
+      () => this.loseDisk(node),
+      () => this.restoreDisk(node),
+      () => this.restoreDisk(node),
+      () => this.restoreDisk(node),
+    ];
+    random.of(kinds)();
+  }
+
+  private crash(node: SimNode): void {
+    this.world.note(`${node.id} crashes`);
+    if (this.random.chance(0.5)) node.stop();
+    else node.crashAt = this.random.chance(0.5) ? 'before' : 'after';
+    this.world.agenda.put(this.world.now + this.random.between(50, 9000), () => {
+      if (node.process || this.world.now < node.awayUntil) return;
+      this.world.note(`${node.id} starts`);
+      node.start();
+    });
+  }
+
+  /** A process that is back at once: what others hold against it has not run out yet. */
+  private blink(node: SimNode): void {
+    if (this.world.now < node.awayUntil) return;
+    this.world.note(`${node.id} blinks`);
+    node.stop();
+    this.world.agenda.put(this.world.now + this.random.between(10, 300), () => {
+      if (!node.process) node.start();
+    });
+  }
+
+  /** Two that do not hear each other, while all others hear both. */
+  private cutPair(): void {
+    const { network } = this.world;
+    const [coordinator] = coordinators(this.world.nodes);
+    const a = coordinator && this.random.chance(0.7) ? coordinator : this.random.of(this.world.nodes);
+    const b = this.random.of(this.world.nodes);
+    this.world.note(`cut: ${a.id} and ${b.id}`);
+    network.cut.add(`${a.id}>${b.id}`);
+    network.cut.add(`${b.id}>${a.id}`);
+  }
+
+  private partition(): void {
+    const { network } = this.world;
+    const side = new Set(this.world.nodes.filter(() => this.random.chance(0.5)).map(({ id }) => id));
+    const oneWay = this.random.chance(0.3);
+    network.cut.clear();
+    for (const a of this.world.nodes)
+      for (const b of this.world.nodes)
+        if (side.has(a.id) && !side.has(b.id)) {
+          network.cut.add(`${a.id}>${b.id}`);
+          if (!oneWay) network.cut.add(`${b.id}>${a.id}`);
+        }
+    this.world.note(`cut${oneWay ? ' one way' : ''}: ${[...side].join(' ')} | the others`);
+  }
+
+  private isolate(node: SimNode): void {
+    const { network } = this.world;
+    this.world.note(`cut: ${node.id}`);
+    for (const other of this.world.nodes) {
+      network.cut.add(`${node.id}>${other.id}`);
+      if (this.random.chance(0.7)) network.cut.add(`${other.id}>${node.id}`);
+    }
+  }
+
+  /** A disk is lost: the node is a new copy. Never so many that no majority could ever be had again. */
+  private loseDisk(node: SimNode): void {
+    if (!this.maySpare(node)) return;
+    this.world.note(`${node.id} loses its disk`);
+    node.stop();
+    node.disk = node.blank();
+    node.mirror = undefined;
+    node.backups.length = 0;
+    node.start();
+  }
+
+  private restoreDisk(node: SimNode): void {
+    const backup = node.backups.find(({ serial }) => serial < (node.mirror?.serial ?? 0));
+    if (!backup || !this.maySpare(node)) return;
+    this.world.note(`${node.id} starts with an old copy of its disk`);
+    node.stop();
+    node.disk = backup;
+    node.start();
+  }
+
+  /** The disk of somebody who may just have voted comes back without its last write. */
+  rewindSoon(candidate: SimNode): void {
+    const node = this.random.of(this.world.nodes);
+    if (node === candidate) return;
+    this.world.agenda.put(this.world.now + this.random.between(1, 300), () => {
+      const { previous } = node;
+      if (!previous || !node.healthy || !node.process || !this.maySpare(node)) return;
+      this.world.note(`${node.id} starts without its last write`);
+      node.mirrorNow();
+      node.stop();
+      node.disk = previous;
+      node.start();
+    });
+  }
+
+  private maySpare(node: SimNode): boolean {
+    const list = newest(this.world.nodes);
+    const alive = voters(list).filter(
+      ({ node_id, instance_id }) =>
+        node_id !== node.id && this.world.node(node_id)?.disk.instance_id === instance_id,
+    );
+    const standing = alive.some(({ role, state }) => role === 'node' && state === 'member');
+    return alive.length >= Math.floor(voters(list).length / 2) + 1 && standing && this.random.chance(0.5);
+  }
+
+  private operate(): void {
+    const [coordinator] = coordinators(this.world.nodes);
+    if (!coordinator) return;
+    const node = this.random.of(this.world.nodes);
+    const kind = this.random.of(['remove', 'readmit', 'offline', 'online', 'online'] as const);
+    if (kind === 'remove' && (node === coordinator || !this.maySpare(node))) return;
+    if (kind === 'offline' && !this.maySpare(node)) return;
+    const done = this.world.promises.wished(node.id, kind);
+    this.world.ask(coordinator, { kind, node_id: node.id }, done);
+  }
+}
