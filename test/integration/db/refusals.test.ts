@@ -19,6 +19,9 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
+/** A server that is slow to answer on a busy machine does not refuse. */
+const PATIENTLY = { connectTimeout: 20_000 };
+
 describe('a password', () => {
   const SECRET = 'correct-horse-1';
 
@@ -34,7 +37,7 @@ describe('a password', () => {
     await strict.query('select pg_reload_conf()');
     const file = path.join(folder, 'password');
     writeFileSync(file, 'wrong-battery-2\n');
-    await using watched = new Watched(targetFor(strict, { passwordCommand: ['cat', file] }));
+    await using watched = new Watched(targetFor(strict, { ...PATIENTLY, passwordCommand: ['cat', file] }));
     await watched.until('refused');
     expect(watched.message).toBe('password authentication failed for user "postgres"');
     await Bun.sleep(250);
@@ -61,7 +64,7 @@ describe('a password', () => {
   test.concurrent('that is missing is refused with the place to look', async () => {
     await using strict = TestPostgres.create({ hba: ['local all all scram-sha-256'] });
     await strict.start();
-    await using watched = new Watched(targetFor(strict));
+    await using watched = new Watched(targetFor(strict, PATIENTLY));
     await watched.until('refused');
     expect(watched.database.state).toMatchObject({
       hint: 'check postgresql.user (postgres), its password and pg_hba.conf',
@@ -72,7 +75,7 @@ describe('a password', () => {
 describe('a server', () => {
   test.concurrent('of PostgreSQL 17 is too old, and nothing of it is used', async () => {
     await using old = await TestPostgres.start({ native: nativeDir(POSTGRES_17) });
-    await using watched = new Watched(targetFor(old));
+    await using watched = new Watched(targetFor(old, PATIENTLY));
     await watched.until('too_old');
     expect(watched.message).toMatch(/^PostgreSQL 18 or later is required \(server: 17\.\d+\)$/);
     await Bun.sleep(1200);
@@ -85,13 +88,13 @@ describe('a server', () => {
   if (!existsSync(debian15)) console.log(`skipped: no PostgreSQL 15 in ${debian15}`);
   test.skipIf(!existsSync(debian15))('of PostgreSQL 15 is too old', async () => {
     await using old = await TestPostgres.start({ native: debian15 });
-    await using watched = new Watched(targetFor(old));
+    await using watched = new Watched(targetFor(old, PATIENTLY));
     await watched.until('too_old');
     expect(watched.message).toMatch(/^PostgreSQL 18 or later is required \(server: 15\.\d+\)$/);
   });
 
   test.concurrent('without the database is told which, and used when that is made', async () => {
-    await using watched = new Watched(targetFor(server, { database: 'later' }));
+    await using watched = new Watched(targetFor(server, { ...PATIENTLY, database: 'later' }));
     await watched.until('no_database');
     expect(watched.message).toBe('database "later" does not exist');
     expect(watched.database.state).toMatchObject({ hint: expect.stringContaining('createdb') as string });
@@ -169,7 +172,9 @@ describe('a role', () => {
 
   test.concurrent('whose rights end while it is connected loses PostgreSQL once', async () => {
     await server.query(`create role fickle login; select steep_repl.grant_daemon('fickle')`);
-    await using watched = new Watched(targetFor(server, { user: 'fickle', database: 'postgres' }));
+    await using watched = new Watched(
+      targetFor(server, { ...PATIENTLY, user: 'fickle', database: 'postgres' }),
+    );
     await watched.until('connected');
     await server.query('revoke usage on schema steep_repl from fickle');
     await watched.until('no_rights');
@@ -216,7 +221,7 @@ describe('a database', () => {
   test('of the same server is another’s to take', async () => {
     await using first = new Watched(targetFor(server));
     await first.until('connected');
-    await using second = new Watched(targetFor(server, { database: 'later' }));
+    await using second = new Watched(targetFor(server, { ...PATIENTLY, database: 'later' }));
     await second.until('connected');
     expect([first.history, second.history]).toEqual([['connected'], ['connected']]);
   });
