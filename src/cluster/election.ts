@@ -20,7 +20,7 @@ import type { Answer, Request } from './messages.ts';
 import { type Done, Reign } from './reign.ts';
 import { type Moment, type Rules, rules as allRules } from './rules.ts';
 import type { ClusterState, Durable } from './state.ts';
-import { type CoordinatorSeen, versionOf, Voter } from './voter.ts';
+import { type CoordinatorSeen, UNSURE, versionOf, Voter } from './voter.ts';
 
 export interface ElectionSettings {
   /** Milliseconds. */
@@ -399,6 +399,7 @@ export class Election {
     const { voter, state } = this;
     if (this.rules.isPast(request.term, state.term))
       return voter.answer('it knows a newer term', request.version);
+    if (voter.isUnsure(this.options.settings().lease)) return voter.answer(UNSURE);
     // Two of one term are the price of `promote`: the smaller id stays.
     if (this.role.kind === 'coordinator' && request.term === state.term && this.options.id < from)
       return voter.answer(`${this.options.id} coordinates`);

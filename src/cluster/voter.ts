@@ -17,6 +17,8 @@ export interface CoordinatorSeen {
   since: number;
 }
 
+export const UNSURE = 'it does not know yet whether its state is an old copy';
+
 export interface VoterOptions {
   id: string;
   state: Durable;
@@ -33,11 +35,14 @@ export class Voter {
   private promise: Promised | undefined;
   private followed: CoordinatorSeen | undefined;
   private trusted = false;
+  /** Of the monotonic clock. */
+  private readonly started: number;
 
   constructor(options: VoterOptions) {
     this.options = options;
     const { rules, clock, state } = options;
-    this.silentUntil = clock().monotonic + rules.silence(state.current.longest_promise);
+    this.started = clock().monotonic;
+    this.silentUntil = this.started + rules.silence(state.current.longest_promise);
   }
 
   private get state(): Readonly<ClusterState> {
@@ -51,6 +56,15 @@ export class Voter {
   /** The state on disk was found to be no old copy. */
   trust(): void {
     this.trusted = true;
+  }
+
+  /**
+   * Whether what an earlier run promised could still count, of which an old copy knows nothing: then it does not
+   * even promise a coordinator, who might be another one than that run voted for.
+   */
+  isUnsure(lease: number): boolean {
+    // An old copy may say that it never promised anything.
+    return !this.trusted && this.now.monotonic < Math.max(this.silentUntil, this.started + lease);
   }
 
   /** Whether this node counts in majorities, and knows that it does. */
@@ -119,7 +133,7 @@ export class Voter {
   objection(from: string, request: Request & { kind: 'vote' }): string | undefined {
     const { rules } = this.options;
     const { list, term, vote } = this.state;
-    if (!this.trusted) return 'it does not know yet whether its state is an old copy';
+    if (!this.trusted) return UNSURE;
     if (this.now.monotonic < this.silentUntil) return 'it has just started';
     if (this.isBound(from)) return `it follows ${this.promise?.to}`;
     if (rules.isOutdated(request.list, list)) return 'it has a newer list';
