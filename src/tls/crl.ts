@@ -35,7 +35,9 @@ function parseCrl(der: Buffer): Crl {
     throw new RangeError('not the three parts of a CRL');
   const fields = derElements(body.content);
   if (fields[0]?.tag === DER_TAG.integer) fields.shift();
-  const [, issuer, first, ...optional] = fields;
+  const [declared, issuer, first, ...optional] = fields;
+  // RFC 5280 section 5.1.1.2: the algorithm stands inside and outside of what is signed, the same.
+  if (!declared?.whole.equals(algorithm.whole)) throw new RangeError('a CRL that names two algorithms');
   const thisUpdate = derTime(first);
   if (issuer === undefined || thisUpdate === undefined) throw new RangeError('a CRL without issuer or date');
   const nextUpdate = derTime(optional[0]);

@@ -9,7 +9,7 @@ import { actions, audited, newDatabase, untilAudited } from './support.ts';
 
 let server: TestPostgres;
 beforeAll(async () => {
-  server = await TestPostgres.withExtension({ max_connections: 80 });
+  server = await TestPostgres.withExtension({ max_connections: 300 });
 });
 afterAll(async () => {
   await server[Symbol.asyncDispose]();

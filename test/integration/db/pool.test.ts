@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { Pool } from '../../../src/db/pool.ts';
 import type { Target } from '../../../src/db/target.ts';
@@ -184,12 +184,12 @@ describe('a pool that is closed', () => {
     const passwordCommand = ['/bin/sh', '-c', `echo $$ > ${pids}; sleep 300; echo x`];
     const pool = new TestPool(1, { passwordCommand });
     const opening = failed(pool.run('select 1'));
-    await waitFor(() => existsSync(pids), 'the password command');
+    await waitFor(() => existsSync(pids) && readFileSync(pids, 'utf8').endsWith('\n'), 'the password command');
     const began = performance.now();
     await pool.close(true);
     expect(await opening).toMatchObject({ code: 'NOT_CONNECTED' });
     expect(performance.now() - began).toBeLessThan(5000);
-    const pid = (await Bun.file(pids).text()).trim();
+    const pid = readFileSync(pids, 'utf8').trim();
     await waitFor(() => !existsSync(`/proc/${pid}`), 'the end of the password command');
   });
 });

@@ -154,6 +154,7 @@ export class TestNode implements AsyncDisposable {
   async ask<T>(method: string, params: object = {}): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<string>();
     const socket = net.connect(this.home.socket);
+    const limit = setTimeout(() => reject(new Error(`${this.id} did not answer ${method} within 20 s`)), 20_000);
     let text = '';
     socket.on('data', (chunk) => {
       text += chunk.toString();
@@ -170,6 +171,7 @@ export class TestNode implements AsyncDisposable {
       if (error) throw new Error(`${error.code} ${error.message}`);
       return result;
     } finally {
+      clearTimeout(limit);
       socket.destroy();
     }
   }

@@ -65,15 +65,19 @@ describe('a CRL', () => {
         fc.pre(damaged[at] !== byte);
         damaged[at] = byte;
         for (const bytes of [damaged, der.subarray(0, cut)]) {
+          let serials: string[];
           try {
             const [crl] = crlsIn(toPem('X509 CRL', bytes));
-            if (crl !== undefined && isCrlOf(crl, certificate)) expect(crl.serials).toEqual(['a', 'b']);
+            if (crl === undefined || !isCrlOf(crl, certificate)) continue;
+            serials = crl.serials;
           } catch (error) {
             expect(error).toBeInstanceOf(RangeError);
+            continue;
           }
+          expect(serials).toEqual(['a', 'b']);
         }
       }),
-      { numRuns: 500 },
+      { numRuns: 500, examples: [[5, 60, 0]] },
     );
   });
 });
