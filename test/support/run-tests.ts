@@ -15,7 +15,8 @@ const temporary = mkdtempSync(path.join(tmpdir(), 'st-'));
 chmodSync(temporary, 0o711);
 const marker = `STEEP_TEST_RUN=${temporary}`;
 process.on('exit', () => rmSync(temporary, { recursive: true, force: true }));
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(1));
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.on(signal, () => void endAll().then(() => process.exit(1)));
 
 /** `integration` stands for each of its folders: they run side by side. */
 const jobs = places.flatMap((place) => (place === 'integration' ? foldersOf('integration') : [place]));
@@ -24,8 +25,12 @@ const total = { passed: 0, failed: 0 };
 const failures: string[] = [];
 await Promise.all(Array.from({ length: workers }, work));
 
-const left = [...leftProcesses(), ...leftFiles()];
+const left = [
+  ...leftProcesses().map(({ pid, command }) => `process ${pid}: ${command}`),
+  ...leftFiles(), // before the processes end: some remove theirs then
+];
 if (left.length > 0) total.failed += 1;
+await endAll();
 // Once more at the end, where somebody who sees little of a long log looks first.
 for (const failure of [...failures, ...left.map((what) => `left behind: ${what}`)])
   console.log(`FAILED ${failure}`);
@@ -87,17 +92,39 @@ function failuresIn(place: string, output: string): string[] {
   });
 }
 
-/** Processes that still carry the environment of this run. */
-function leftProcesses(): string[] {
+/** Processes that carry the environment of this run: only tests and what they started do. */
+function leftProcesses(): { pid: number; command: string }[] {
   if (process.platform !== 'linux') return [];
   return readdirSync('/proc').flatMap((pid) => {
     try {
       if (!readFileSync(`/proc/${pid}/environ`, 'utf8').includes(marker)) return [];
-      return [`process ${pid}: ${readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')}`];
+      const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
+      return command === '' ? [] : [{ pid: Number(pid), command }]; // one that has ended is still listed for a moment
     } catch {
       return []; // not a process, not ours, or ended meanwhile
     }
   });
+}
+
+/** Politely at first: servers and daemons stop their own children and remove their files. */
+async function endAll(): Promise<void> {
+  for (const [signal, patience] of [
+    ['SIGTERM', 15_000],
+    ['SIGKILL', 5000],
+  ] as const) {
+    const deadline = performance.now() + patience;
+    for (const { pid } of leftProcesses()) end(pid, signal);
+    while (leftProcesses().length > 0 && performance.now() < deadline) await Bun.sleep(50);
+  }
+}
+
+function end(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, 'SIGCONT');
+    process.kill(pid, signal);
+  } catch {
+    // it ended meanwhile
+  }
 }
 
 /** Temporary files, except what the tests share for a whole run and this runner removes. */
