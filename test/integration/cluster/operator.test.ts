@@ -37,7 +37,9 @@ afterAll(async () => {
 });
 
 async function http(node: TestNode, path: string): Promise<Response> {
-  return await fetch(`http://127.0.0.1:${doors.get(node.id)}${path}`, { signal: AbortSignal.timeout(20_000) });
+  return await fetch(`http://127.0.0.1:${doors.get(node.id)}${path}`, {
+    signal: AbortSignal.timeout(20_000),
+  });
 }
 
 /** One sample, by the name of its metric and its labels as they are written. */

@@ -184,7 +184,10 @@ describe('a pool that is closed', () => {
     const passwordCommand = ['/bin/sh', '-c', `echo $$ > ${pids}; sleep 300; echo x`];
     const pool = new TestPool(1, { passwordCommand });
     const opening = failed(pool.run('select 1'));
-    await waitFor(() => existsSync(pids) && readFileSync(pids, 'utf8').endsWith('\n'), 'the password command');
+    await waitFor(
+      () => existsSync(pids) && readFileSync(pids, 'utf8').endsWith('\n'),
+      'the password command',
+    );
     const began = performance.now();
     await pool.close(true);
     expect(await opening).toMatchObject({ code: 'NOT_CONNECTED' });

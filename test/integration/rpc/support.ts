@@ -154,7 +154,10 @@ export class TestNode implements AsyncDisposable {
   async ask<T>(method: string, params: object = {}): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<string>();
     const socket = net.connect(this.home.socket);
-    const limit = setTimeout(() => reject(new Error(`${this.id} did not answer ${method} within 20 s`)), 20_000);
+    const limit = setTimeout(
+      () => reject(new Error(`${this.id} did not answer ${method} within 20 s`)),
+      20_000,
+    );
     let text = '';
     socket.on('data', (chunk) => {
       text += chunk.toString();
