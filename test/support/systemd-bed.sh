@@ -10,9 +10,9 @@
 #   systemd-bed.sh down DIR        power off
 #
 # Its disk is an overlay in memory over the host's own root, which needs systemd, dbus and libpam-systemd installed. With
-# BED_SUITE=trixie (systemd 257) or bullseye (247) it is a Debian of its own, made once, by mmdebstrap in BED_CACHE:
+# BED_SUITE=trixie (systemd 257) or bullseye (247) it is a Debian of its own, which `systemd-bed.sh prepare -` makes once,
+# by mmdebstrap in BED_CACHE:
 #
-#   BED_SUITE=trixie systemd-bed.sh prepare -
 #   BED_SUITE=trixie npm run test:systemd
 set -euo pipefail
 VERB=${1:-} DIR=${2:-}
@@ -24,11 +24,17 @@ die() { echo "systemd-bed: $*" >&2; exit 1; }
 lower_root() {
   [ -n "$BED_SUITE" ] || { echo /; return; }
   local d=$BED_CACHE/$BED_SUITE mirror
+  mkdir -p "$BED_CACHE"
+  exec 9>"$BED_CACHE/lock"
+  flock 9
   if [ "$(cat "$d.stamp" 2>/dev/null)" != "$PACKAGES" ]; then
-    # the machine's own Debian source
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | sort -u | head -n 1)
-    mkdir -p "$BED_CACHE"
-    rm -rf "$d"
+    command -v mmdebstrap >/dev/null || {
+      apt-get -qq update
+      DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends mmdebstrap >/dev/null
+    }
+    # From where this machine has its own Debian packages.
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | sort -u | head -n 1)
+    rm -rf --one-file-system "$d"
     mmdebstrap --quiet --variant=apt --aptopt='APT::Install-Recommends "false"' --include="$PACKAGES" "$BED_SUITE" "$d.tar" "$mirror" >&2
     mkdir "$d"
     tar -C "$d" -xf "$d.tar"
@@ -183,7 +189,7 @@ down() {
 }
 
 case $VERB in
-  prepare) lower_root ;;
+  prepare) lower_root >/dev/null ;;
   up)
     mkdir -p "$DIR"
     echo $$ >"$DIR/supervisor"
