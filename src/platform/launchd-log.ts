@@ -3,23 +3,30 @@ import type { LogLevel } from '../lib/log.ts';
 import type { LogEntry, LogQuery } from './service.ts';
 import { linesOfTool } from './tool.ts';
 
-const MATCH = ['--style', 'ndjson', '--predicate', 'process == "steep-repl" AND eventMessage != ""'];
 const DAY_MS = 86_400_000;
 
-/** log(1) searches all of the time asked for: a day, unless told otherwise. It cannot count lines. */
-export async function* readSystemLog({ lines, since, follow }: LogQuery): AsyncGenerator<LogEntry> {
+/**
+ * Of one program, which the system knows by the name of its file. log(1) searches all of the time asked for: a day,
+ * unless told otherwise. It cannot count lines.
+ */
+export async function* readSystemLog(
+  program: string,
+  { lines, since, follow }: LogQuery,
+): AsyncGenerator<LogEntry> {
+  const predicate = `process == ${JSON.stringify(program)} AND eventMessage != ""`;
+  const match = ['--style', 'ndjson', '--predicate', predicate];
   const from = since ?? new Date(Date.now() - DAY_MS);
   const start = `${from.toISOString().slice(0, 19).replace('T', ' ')}+0000`;
   const newest: LogEntry[] = [];
   for await (const entry of entries(
-    ['log', 'show', '--info', '--debug', '--start', start, ...MATCH],
+    ['log', 'show', '--info', '--debug', '--start', start, ...match],
     false,
   )) {
     newest.push(entry);
     if (newest.length > lines) newest.shift();
   }
   yield* newest;
-  if (follow) yield* entries(['log', 'stream', '--level', 'debug', ...MATCH], true);
+  if (follow) yield* entries(['log', 'stream', '--level', 'debug', ...match], true);
 }
 
 async function* entries(command: readonly string[], endless: boolean): AsyncGenerator<LogEntry> {

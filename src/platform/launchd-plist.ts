@@ -6,8 +6,11 @@ export const LAUNCHD_LABEL = 'io.steep.repl';
 
 type Value = string | number | boolean | readonly Value[] | { readonly [key: string]: Value };
 
-/** `user`: of the machine's service; undefined for an agent, which runs as whoever logs in. */
-export function plistText(options: ServiceOptions, user: string | undefined): string {
+/**
+ * `user`: of the machine's service; undefined for an agent, which runs as whoever logs in. `folder`: one that is there
+ * before the first start, for launchd starts nothing whose output it cannot open.
+ */
+export function plistText(options: ServiceOptions, user: string | undefined, folder: string): string {
   const job: Value = {
     Label: LAUNCHD_LABEL,
     ProgramArguments: [options.executable, 'run', '--config', options.config],
@@ -23,7 +26,7 @@ export function plistText(options: ServiceOptions, user: string | undefined): st
     EnvironmentVariables: { DO_NOT_TRACK: '1', STEEP_SERVICE_SCOPE: user === undefined ? 'user' : 'system' },
     SoftResourceLimits: { NumberOfFiles: 65_536 },
     // The log goes to the system; this is for what the runtime says before it dies.
-    StandardErrorPath: path.posix.join(options.stateDir, 'stderr.log'),
+    StandardErrorPath: path.posix.join(folder, 'stderr.log'),
   };
   return [
     '<?xml version="1.0" encoding="UTF-8"?>',

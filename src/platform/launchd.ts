@@ -18,7 +18,7 @@ import type {
   Step,
 } from './service.ts';
 import { grants, takeBack } from './service-user.ts';
-import { commandStep, removeStep, writeStep } from './steps.ts';
+import { commandStep, folderStep, removeStep, writeStep } from './steps.ts';
 import { askTool, runTool } from './tool.ts';
 import { SERVICE_USER, SHARED_SOCKET } from './unix-socket.ts';
 
@@ -37,8 +37,15 @@ export function launchdManager(scope: ServiceScope, env: Env, library = LIBRARY)
 
 /** The user of the machine's service; undefined: none is installed. */
 export function launchdUser(plist = path.posix.join(LIBRARY, DAEMON)): string | undefined {
-  if (!existsSync(plist)) return undefined;
-  return /<key>UserName<\/key>\s*<string>([^<]+)</.exec(readFileSync(plist, 'utf8'))?.[1];
+  return found(plist, /<key>UserName<\/key>\s*<string>([^<]+)</);
+}
+
+function programOf(plist: string): string | undefined {
+  return found(plist, /<key>ProgramArguments<\/key>\s*<array>\s*<string>([^<]+)</);
+}
+
+function found(plist: string, pattern: RegExp): string | undefined {
+  return existsSync(plist) ? pattern.exec(readFileSync(plist, 'utf8'))?.[1] : undefined;
 }
 
 class Launchd implements ServiceManager {
@@ -61,25 +68,21 @@ class Launchd implements ServiceManager {
 
   installation(options: ServiceOptions): { before: Step[]; after: Step[] } {
     const user = options.runAs ?? SERVICE_USER;
+    const system = this.scope === 'system';
+    const inSteep = options.stateDir.startsWith(`${this.steep}/`);
+    const state = inSteep ? path.posix.join(this.steep, 'state') : options.stateDir;
     const folders = [
-      {
-        folder: options.stateDir.startsWith(`${this.steep}/`)
-          ? path.posix.join(this.steep, 'state')
-          : options.stateDir,
-        mode: 0o700,
-      },
+      { folder: state, mode: 0o700 },
       { folder: path.posix.join(this.steep, 'run'), mode: 0o755 }, // the socket's, for those whom ipc.group lets in
     ];
     return {
-      before:
-        this.scope === 'user'
-          ? []
-          : [
-              ...(options.runAs === undefined ? [makeUserStep] : []),
-              ...grants({ user, before: launchdUser(this.plist) }, folders, options),
-            ],
+      before: [
+        ...(system && options.runAs === undefined ? [makeUserStep] : []),
+        ...(system ? grants({ user, before: launchdUser(this.plist) }, folders, options) : []),
+        ...(system && user !== 'root' ? [] : [folderStep(state, 0o700)]), // given nothing, launchd needs it
+      ],
       after: [
-        writeStep(this.plist, plistText(options, this.scope === 'system' ? user : undefined)),
+        writeStep(this.plist, plistText(options, system ? user : undefined, state)),
         commandStep(['launchctl', 'enable', this.target], () => this.isEnabled()),
       ],
     };
@@ -92,7 +95,6 @@ class Launchd implements ServiceManager {
         isDone: async () => (await this.printed()) === undefined,
         run: () => this.stop(),
       },
-      removeStep(this.plist),
       // The lock of the address that other programs know: it lies where nothing cleans up.
       ...(this.scope === 'system' ? [removeStep(`${SHARED_SOCKET}.lock`)] : []),
       ...(launchdUser(this.plist) === SERVICE_USER
@@ -160,7 +162,7 @@ class Launchd implements ServiceManager {
   }
 
   logs(query: LogQuery): AsyncIterable<LogEntry> {
-    return readSystemLog(query);
+    return readSystemLog(path.posix.basename(programOf(this.plist) ?? 'steep-repl'), query);
   }
 
   advice(): string[] {

@@ -35,6 +35,18 @@ export function modeStep(file: string, mode: number): Step {
   };
 }
 
+export function folderStep(folder: string, mode: number): Step {
+  return {
+    title: `mkdir -p -m ${octal(mode)} ${quoted(folder)}`,
+    isDone: () => existsSync(folder),
+    run: () =>
+      guarded(`cannot make ${folder}`, () => {
+        mkdirSync(folder, { recursive: true });
+        chmodSync(folder, mode);
+      }),
+  };
+}
+
 export function commandStep(
   command: readonly string[],
   isDone: () => boolean | Promise<boolean>,

@@ -40,6 +40,8 @@ const options: ServiceOptions = {
   writes: [],
 };
 
+type Dict = Record<string, Plist>;
+
 /** Records its call; launchctl keeps what is taken in as a file, as launchd would in its memory. */
 const STAND_IN = `#!/bin/sh
 echo "$(basename "$0") $*" >>'${calls}'
@@ -98,7 +100,7 @@ async function take(steps: readonly Step[]): Promise<string[]> {
 
 describe('the property list', () => {
   test('of the machine’s daemon is what launchd knows', () => {
-    const job = parsePlist(plistText(options, 'steep-repl'));
+    const job = parsePlist(plistText(options, 'steep-repl', '/state'));
     expect(lintPlist(job)).toEqual([]);
     expect(job).toMatchObject({
       Label: 'io.steep.repl',
@@ -112,7 +114,7 @@ describe('the property list', () => {
 
   test('of a user’s agent names no user, and paths survive XML', () => {
     const config = '/Users/ann & <bob>/config.yaml';
-    const job = parsePlist(plistText({ ...options, config }, undefined)) as Record<string, Plist>;
+    const job = parsePlist(plistText({ ...options, config }, undefined, '/state')) as Dict;
     expect(lintPlist(job)).toEqual([]);
     expect(job['ProgramArguments']).toContain(config);
     expect(job).not.toHaveProperty('UserName');
@@ -132,8 +134,8 @@ describe('the property list', () => {
 
   test.each([
     '<plist>',
-    plistText(options, 'x').replace('</dict>', ''),
-    plistText(options, 'a & b').replace('&amp;', '&'),
+    plistText(options, 'x', '/state').replace('</dict>', ''),
+    plistText(options, 'a & b', '/state').replace('&amp;', '&'),
   ])('is found to be malformed', (text) => {
     expect(() => parsePlist(text)).toThrow();
   });
@@ -230,11 +232,35 @@ describe('the machine’s service', () => {
       await expect(system()[act]()).rejects.toMatchObject({ code: 'NOT_RUNNING' });
   });
 
-  test('is removed with its property list', async () => {
+  test('writes what it says at its end into a folder that install made', async () => {
+    const { StandardErrorPath: file } = parsePlist(plistText(options, 'steep-repl', '/state')) as Dict;
+    expect(file).toBe('/state/stderr.log');
+    const { before, after } = system().installation(options);
+    const state = path.join(library, 'Application Support/steep/state');
+    expect(before.map(({ title }) => title)).toContain(
+      `mkdir -p '${state}' && chown -R steep-repl: '${state}'`,
+    );
+    const asRoot = system().installation({ ...options, runAs: 'root' }).before;
+    expect(asRoot.map(({ title }) => title)).toEqual([`mkdir -p -m 0700 '${state}'`]);
+    await take(after);
+    expect((parsePlist(readFileSync(plistFile, 'utf8')) as Dict)['StandardErrorPath']).toBe(
+      `${state}/stderr.log`,
+    );
+  });
+
+  test('is removed with its property list, which goes last: without it nobody could say `uninstall` again', async () => {
     const manager = system();
     await take(manager.installation(options).after);
     await manager.start();
     const steps = manager.removal();
+    expect(steps.map(({ title }) => title)).toEqual([
+      'launchctl bootout system/io.steep.repl',
+      'rm /tmp/steep-repl.sock.lock',
+      `chown root: what belongs to steep-repl in ${path.join(library, 'Application Support/steep')}`,
+      'dscl . -delete /Users/steep-repl',
+      'dscl . -delete /Groups/steep-repl',
+      `rm ${plistFile}`,
+    ]);
     await steps.at(0)?.run();
     await steps.at(-1)?.run();
     expect(recorded()).toContain('launchctl bootout system/io.steep.repl');
@@ -242,7 +268,7 @@ describe('the machine’s service', () => {
     expect((await manager.state()).installed).toBe(false);
   });
 
-  test('has its log in the system’s', async () => {
+  test('has its log in the system’s, under the name of the executable’s file', async () => {
     const line = (second: number, type: string, text: string): string =>
       JSON.stringify({
         timestamp: `2026-11-23 20:57:0${second}.123456+0100`,
@@ -261,21 +287,26 @@ describe('the machine’s service', () => {
     );
     const entries: LogEntry[] = [];
     const since = new Date('2026-11-23T19:00:00Z');
-    for await (const entry of system().logs({ lines: 2, since, follow: false })) entries.push(entry);
+    const manager = system();
+    await take(manager.installation({ ...options, executable: '/opt/steep-repl-darwin-arm64' }).after);
+    recorded();
+    for await (const entry of manager.logs({ lines: 2, since, follow: false })) entries.push(entry);
     expect(entries).toEqual([
       { time: new Date('2026-11-23T19:57:02.123Z'), level: 'error', text: 'two' },
       { time: new Date('2026-11-23T19:57:03.123Z'), level: 'debug', text: 'three' },
     ]);
     expect(recorded()).toEqual([
-      'log show --info --debug --start 2026-11-23 19:00:00+0000 --style ndjson --predicate process == "steep-repl" AND eventMessage != ""',
+      'log show --info --debug --start 2026-11-23 19:00:00+0000 --style ndjson --predicate process == "steep-repl-darwin-arm64" AND eventMessage != ""',
     ]);
   });
 });
 
 test('the agent of a user lies in the user’s own folder and domain', async () => {
   const manager = launchdManager('user', { HOME: home }, library);
-  const { before, after } = manager.installation(options);
-  expect(before).toEqual([]);
+  const state = path.join(home, 'Library/Application Support/steep/state');
+  const { before, after } = manager.installation({ ...options, stateDir: path.join(state, 'node-a') });
+  expect(await take(before)).toEqual([`mkdir -p -m 0700 '${state}'`]);
+  expect(statSync(state).mode & 0o777).toBe(0o700);
   await take(after);
   expect(existsSync(path.join(home, 'Library/LaunchAgents/io.steep.repl.plist'))).toBe(true);
   recorded();
