@@ -66,14 +66,30 @@ function makeFolder(folder: string): void {
 }
 
 function lockAddress(address: string): { release: () => void } {
-  let lock;
+  const file = `${address}.lock`;
+  let lock: ReturnType<typeof lockFile>;
   try {
-    lock = lockFile(`${address}.lock`);
+    lock = lockFile(file);
   } catch (error) {
-    throw new SteepError('FAILED', `cannot lock ${address}: ${messageOf(error)}`, { cause: error });
+    const left = lstatSync(file, { throwIfNoEntry: false });
+    throw new SteepError('FAILED', `cannot lock ${address}: ${messageOf(error)}`, {
+      cause: error,
+      ...(left ? { hint: `is it of a daemon that died? As ${userName(left.uid)}:  rm ${file}` } : {}),
+    });
   }
   if (lock === 'held') throw taken(address);
-  return lock;
+  const { release } = lock;
+  return {
+    release() {
+      // In /tmp it would keep the daemons of all other users from this address. Whoever waits for it looks again.
+      try {
+        rmSync(file, { force: true });
+      } catch {
+        // The folder may not be written any more: it stays.
+      }
+      release();
+    },
+  };
 }
 
 function taken(address: string): SteepError {

@@ -160,7 +160,7 @@ describe('the mode of the socket', () => {
         1,
         expect.stringContaining(`to group ${GROUP![0]}`) as unknown as string,
       ]);
-      expect(readdirSync(path.join(sandbox.folder, 'own'))).toEqual(['s.lock']);
+      expect(readdirSync(path.join(sandbox.folder, 'own'))).toEqual([]);
     },
   );
 });
@@ -249,10 +249,24 @@ describe('what lies in place of the socket', () => {
     },
   );
 
-  test('is removed at a stop', async () => {
+  test('is removed at a stop, with its lock, which would be in the way of another user’s daemon', async () => {
     await using daemon = await TestDaemon.start({});
+    expect(existsSync(`${daemon.socket}.lock`)).toBe(true);
     expect(await daemon.stop()).toBe(0);
     expect(existsSync(daemon.socket)).toBe(false);
+    expect(existsSync(`${daemon.socket}.lock`)).toBe(false);
+  });
+
+  test('cannot be locked when its lock cannot be had: exit 1, and what to do', async () => {
+    using sandbox = new Sandbox();
+    const address = path.join(sandbox.folder, 'ipc.sock');
+    symlinkSync(path.join(sandbox.folder, 'nowhere'), `${address}.lock`);
+    const { code, log } = await refusal(sandbox);
+    expect([code, log.includes(`cannot lock ${address}: `), log.includes(`:  rm ${address}.lock`)]).toEqual([
+      1,
+      true,
+      true,
+    ]);
   });
 });
 
