@@ -183,6 +183,7 @@ describe('reload', () => {
   test('refuses a broken file, by systemctl too, and the daemon goes on', async () => {
     await machine.configure({ nonsense: 1 });
     expect((await machine.run('systemctl reload steep-repl')).code).toBe(1);
+    expect(await machine.ok('journalctl -u steep-repl -p err -o cat')).toContain('nonsense: unknown key');
     expect(await machine.show('ActiveState')).toBe('active');
     await machine.configure({ postgresql: { user: 'postgres' } });
   });
@@ -212,6 +213,12 @@ describe('logs', () => {
     expect(entries.map(({ time }) => time)).toEqual(entries.map(({ time }) => time).toSorted());
     expect((await machine.ok('steep-repl logs -n 3')).split('\n')).toHaveLength(3);
     expect(await machine.ok('steep-repl logs --since 2100-01-01')).toBe('');
+  });
+
+  test('need no rights of a member of systemd-journal', async () => {
+    await machine.ok('usermod --append --groups systemd-journal ann');
+    expect(await machine.ok(asAnn('steep-repl logs -n 200'))).toContain('daemon: ready');
+    await machine.ok('gpasswd --delete ann systemd-journal');
   });
 
   test('follow what comes, and end with the reader', async () => {
@@ -245,6 +252,29 @@ describe('stop', () => {
     );
     await machine.waitFor('steep-repl status | grep "not by the service, which is stopped"', 'the daemon');
     await machine.ok('systemctl stop foreground');
+  });
+
+  test('is not kept from the address of other programs by the daemon of another user before', async () => {
+    await machine.ok('steep-repl start');
+    const other = await machine.run('steep-repl status --json --socket /tmp/steep-repl.sock');
+    expect(JSON.parse(other.stdout)).toMatchObject({ state: 'running', service: { activity: 'active' } });
+    await machine.ok('steep-repl stop');
+  });
+});
+
+describe('a door that cannot be opened', () => {
+  test('makes start fail with the end of the log, and is tried until it can', async () => {
+    await machine.ok(
+      'systemd-run --quiet --unit=other -p Type=notify -p NotifyAccess=all -p Environment=BUN_BE_BUN=1 ' +
+        `/usr/local/bin/steep-repl -e "require('node:net').createServer().listen(5433, '0.0.0.0', () => require('child_process').spawnSync('systemd-notify', ['--ready']))"`,
+    );
+    const refused = await machine.run('steep-repl start');
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toContain('cannot listen on 0.0.0.0:5433');
+    expect(refused.stderr).toContain('the daemon did not become ready: ended with exit code 1');
+    await machine.ok('systemctl stop other');
+    await machine.waitFor('systemctl is-active --quiet steep-repl', 'the service');
+    await machine.ok('steep-repl stop');
   });
 });
 
@@ -291,6 +321,7 @@ describe('install --run-as', () => {
     );
     await machine.ok('steep-repl install && steep-repl restart');
     expect(await machine.ok('ps -o user= -p $(systemctl show steep-repl -P MainPID)')).toBe('steep-repl');
+    expect(await machine.ok('stat -c %U /tmp/steep-repl.sock')).toBe('steep-repl');
   });
 
   test('refuses a user that is not there', async () => {

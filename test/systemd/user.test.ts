@@ -33,7 +33,7 @@ test('a user installs and starts a service without rights, and hears about linge
 });
 
 test('with linger it is there after a reboot', async () => {
-  await machine.ok('mkdir -p /var/lib/systemd/linger && touch /var/lib/systemd/linger/ann');
+  await machine.ok('loginctl enable-linger ann');
   expect(await machine.ok(asAnn('steep-repl install --user'))).not.toContain('linger');
   await machine.reboot();
   await machine.waitFor(asAnn('steep-repl status | grep "systemd of this user, enabled"'), 'the daemon');
@@ -46,6 +46,6 @@ test('is restarted, reloaded, stopped and removed without a trace by its user', 
   );
   expect((await machine.run(asAnn('steep-repl status'))).code).toBe(3);
   await machine.ok(asAnn('steep-repl uninstall --yes'));
-  await machine.ok('! find /home/ann/.config/systemd -name "*steep*" | grep .');
+  await machine.ok('! find /home/ann/.config/systemd /run /tmp -name "*steep-repl*" ! -type d | grep .');
   expect((await machine.run(asAnn('steep-repl start'))).code).toBe(3);
 });
