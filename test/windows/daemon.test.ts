@@ -22,7 +22,7 @@ beforeAll(async () => {
     grpc: { bind: '127.0.0.1', port: ports.grpc, advertise: `127.0.0.1:${ports.grpc}` },
     http: { enabled: true, bind: '127.0.0.1', port: ports.http },
   });
-});
+}, 300_000); // initdb under wine takes its time on a busy machine
 afterAll(async () => await windows[Symbol.asyncDispose]());
 
 async function succeeds(...args: string[]): Promise<string> {

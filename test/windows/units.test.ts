@@ -38,4 +38,4 @@ test('the unit tests pass on Windows', async () => {
   );
   expect({ code, failed: stderr.match(/^\(fail\).*$/gm) }).toEqual({ code: 0, failed: null });
   expect(Number(/^\s*(\d+) pass$/m.exec(stderr)?.[1])).toBeGreaterThan(300);
-});
+}, 300_000);
