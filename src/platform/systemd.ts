@@ -116,7 +116,8 @@ class Systemd implements ServiceManager {
   }
 
   kept(): string[] {
-    return this.folders().filter((folder) => existsSync(folder));
+    const dropIns = `${this.unitFile}.d`;
+    return [...this.folders(), dropIns].filter((folder) => existsSync(folder));
   }
 
   commandAs(user = SERVICE_USER, command: readonly string[]): string[] | undefined {

@@ -7,7 +7,7 @@ beforeAll(async () => {
   machine = await SystemdMachine.boot();
   await machine.configure({ postgresql: { user: 'postgres' } });
   await machine.ok('steep-repl tls init && useradd --create-home ann');
-});
+}, 120_000);
 afterAll(async () => await machine[Symbol.asyncDispose]());
 
 const asAnn = (command: string): string => `cd / && runuser -u ann -- ${command}`;
@@ -361,16 +361,19 @@ describe('uninstall', () => {
     expect(await machine.show('ActiveState')).toBe('active');
   });
 
-  test('ends the daemon, and leaves nothing but configuration and state, which are root’s again', async () => {
+  test('ends the daemon, and leaves nothing but configuration, state and own settings, which are root’s again', async () => {
+    await machine.ok(`mkdir /etc/systemd/system/steep-repl.service.d
+      printf '[Service]\\nCPUWeight=50\\n' >/etc/systemd/system/steep-repl.service.d/own.conf`);
     const done = await machine.ok('steep-repl uninstall --yes');
-    expect(done).toContain('kept: /etc/steep\nkept: /var/lib/steep-repl');
+    const kept = ['/etc/steep', '/var/lib/steep-repl', '/etc/systemd/system/steep-repl.service.d'];
+    expect(done).toContain(kept.map((folder) => `kept: ${folder}`).join('\n'));
     expect(await machine.show('LoadState')).toBe('not-found');
     expect(await machine.ok('pgrep -x steep-repl || true')).toBe('');
     expect(await machine.ok('getent passwd steep-repl; getent group steep-repl; true')).toBe('');
     const left = await machine.ok(
       'find /etc /var/lib /run /tmp -xdev -path /var/lib/apt -prune -o "(" -name "*steep*" -o -nouser -o -nogroup ")" -print | sort',
     );
-    expect(left.split('\n')).toEqual(['/etc/steep', '/var/lib/steep-repl']);
+    expect(left.split('\n')).toEqual(kept.toSorted());
     expect((await machine.run('steep-repl uninstall --yes')).code).toBe(3);
   });
 });

@@ -6,7 +6,7 @@ let machine: SystemdMachine;
 beforeAll(async () => {
   machine = await SystemdMachine.boot();
   await machine.ok('useradd --create-home ann');
-});
+}, 120_000);
 afterAll(async () => await machine[Symbol.asyncDispose]());
 
 /** As after `su`: without the variables of a session. */
