@@ -95,7 +95,7 @@ const FORGET_FAILURES_S = 86_400;
 /** More than a stop takes; Windows' default would be three minutes. */
 const PRESHUTDOWN_MS = 15_000;
 
-const SETTINGS: readonly Setting[] = [
+export const SETTINGS: readonly Setting[] = [
   {
     level: 1,
     title: `sc.exe description ${SERVICE_NAME} "${DESCRIPTION}"`,

@@ -19,6 +19,7 @@ const PLACES = [
   'operations',
   'platform/places.test.ts',
   'platform/windows-event-log.test.ts',
+  'platform/windows-install.test.ts',
   'platform/windows-pipe.test.ts',
   'platform/windows-security.test.ts',
   'rpc',
