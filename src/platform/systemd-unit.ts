@@ -43,8 +43,9 @@ export function unitText(options: ServiceOptions, scope: ServiceScope, user: str
     '# Written by: steep-repl install. Own settings belong into a drop-in:  systemctl edit steep-repl',
     ...section('Unit', {
       Description: 'steep-repl: active-active PostgreSQL',
-      // No Wants=: PostgreSQL may be anywhere. The order makes the daemon stop first, while it can still say so.
-      ...(scope === 'system' ? { After: 'network.target postgresql.service' } : {}),
+      // No Wants=: PostgreSQL may be anywhere. The order makes the daemon stop first, while it can still say so. Red Hat's
+      // packages have the version in the name.
+      ...(scope === 'system' ? { After: 'network.target postgresql.service postgresql-18.service' } : {}),
       StartLimitIntervalSec: '0',
     }),
     ...section('Service', { ...common, ...(scope === 'system' ? system : userHardening) }),

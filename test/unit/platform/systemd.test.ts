@@ -32,6 +32,11 @@ describe('the unit of the machine', () => {
     expect(value('WantedBy')).toEqual(['multi-user.target']);
   });
 
+  test('comes after the network and PostgreSQL, and goes before them, whichever package PostgreSQL is of', () => {
+    expect(unit()('After')).toEqual(['network.target postgresql.service postgresql-18.service']);
+    for (const key of ['Requires', 'Wants', 'BindsTo']) expect(unit()(key)).toEqual([]); // it may be elsewhere
+  });
+
   test('quotes what systemd would take apart', () => {
     const value = unit({ executable: '/opt/my dir/steep-repl', config: '/etc/100%/"a"$HOME.yaml' });
     expect(value('ExecStart')).toEqual([
