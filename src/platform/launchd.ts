@@ -19,7 +19,7 @@ import type {
 } from './service.ts';
 import { grants, takeBack } from './service-user.ts';
 import { commandStep, folderStep, removeStep, writeStep } from './steps.ts';
-import { askTool, runTool } from './tool.ts';
+import { askTool } from './tool.ts';
 import { SERVICE_USER, SHARED_SOCKET } from './unix-socket.ts';
 
 const LIBRARY = '/Library';
@@ -125,23 +125,15 @@ class Launchd implements ServiceManager {
 
   async start(): Promise<void> {
     this.refuseAbsent();
-    if ((await this.printed()) === undefined)
-      await runTool(['launchctl', 'bootstrap', this.domain, this.plist]);
-    else await runTool(['launchctl', 'kickstart', this.target]);
+    if ((await this.printed()) === undefined) await this.tell('bootstrap', this.domain, this.plist);
+    else await this.tell('kickstart', this.target);
   }
 
   /** Out of launchd's hands, so that nothing starts it again before `start` or the next boot. */
   async stop(): Promise<void> {
     this.refuseAbsent();
     if ((await this.printed()) === undefined) return;
-    const { code, stderr } = await askTool(['launchctl', 'bootout', this.target]);
-    if (code !== 0 && code !== IN_PROGRESS) {
-      const denied = /permitted|privilege/i.test(stderr);
-      throw new SteepError(
-        denied ? 'PERMISSION_DENIED' : 'FAILED',
-        `launchctl: ${stderr.trim().split('\n')[0]}`,
-      );
-    }
+    await this.tell('bootout', this.target);
     const deadline = Date.now() + GONE_LIMIT_MS;
     while ((await this.printed()) !== undefined) {
       if (Date.now() > deadline)
@@ -158,7 +150,7 @@ class Launchd implements ServiceManager {
 
   async reload(): Promise<void> {
     this.refuseAbsent();
-    await runTool(['launchctl', 'kill', 'SIGHUP', this.target]);
+    await this.tell('kill', 'SIGHUP', this.target);
   }
 
   logs(query: LogQuery): AsyncIterable<LogEntry> {
@@ -171,6 +163,15 @@ class Launchd implements ServiceManager {
 
   withRights(command: string): string {
     return this.scope === 'system' && !currentUser().privileged ? `sudo ${command}` : command;
+  }
+
+  /** Throws PERMISSION_DENIED for whoever is not root: launchctl then calls it an input/output error, too. */
+  private async tell(...words: string[]): Promise<void> {
+    const { code, stderr } = await askTool(['launchctl', ...words]);
+    if (code === 0 || code === IN_PROGRESS) return;
+    const denied = this.scope === 'system' && !currentUser().privileged;
+    const said = stderr.trim().split('\n')[0] || `exit code ${code}`;
+    throw new SteepError(denied ? 'PERMISSION_DENIED' : 'FAILED', `launchctl: ${said}`);
   }
 
   private refuseAbsent(): void {

@@ -46,6 +46,9 @@ type Dict = Record<string, Plist>;
 const STAND_IN = `#!/bin/sh
 echo "$(basename "$0") $*" >>'${calls}'
 loaded='${folder}/loaded'
+case "$1" in bootstrap | bootout | kickstart | kill) if test -e '${folder}/refuse'; then
+  echo 'Bootstrap failed: 5: Input/output error' >&2; exit 5
+fi ;; esac
 case "$(basename "$0") $1" in
   'launchctl bootstrap') touch "$loaded" ;;
   'launchctl bootout') rm "$loaded"; exit 36 ;;
@@ -230,6 +233,18 @@ describe('the machine’s service', () => {
     expect(recorded()).toEqual([]);
     for (const act of ['start', 'stop', 'restart', 'reload'] as const)
       await expect(system()[act]()).rejects.toMatchObject({ code: 'NOT_RUNNING' });
+  });
+
+  test('is told apart from one that may not be touched: whoever is not root hears that he lacks rights', async () => {
+    const manager = system();
+    await take(manager.installation(options).after);
+    writeFileSync(path.join(folder, 'refuse'), '');
+    const code = process.getuid?.() === 0 ? 'FAILED' : 'PERMISSION_DENIED';
+    const refusal = { code, message: 'launchctl: Bootstrap failed: 5: Input/output error' };
+    await expect(manager.start()).rejects.toMatchObject(refusal); // bootstrap
+    writeFileSync(path.join(folder, 'loaded'), '');
+    for (const act of ['start', 'stop', 'restart', 'reload'] as const)
+      await expect(manager[act]()).rejects.toMatchObject(refusal);
   });
 
   test('writes what it says at its end into a folder that install made', async () => {
