@@ -16,7 +16,7 @@ import {
 } from '../gen/steep/repl/v1/members_pb.ts';
 import { SteepError } from '../lib/errors.ts';
 import type { Proposal } from '../operations/coordination.ts';
-import { NODE_ID } from './convert.ts';
+import { isToken, NODE_ID } from './convert.ts';
 
 /** Of terms and numbers: far enough below 2^53 that counting on from it stays below that. */
 const MAX_COUNT = 2n ** 48n;
@@ -79,6 +79,7 @@ export function answerFrom(answer: ElectionAnswer): Answer {
 export function proposalFrom(request: ProposeRequest): Proposal {
   const { nodeId: node_id, instanceId: instance_id, votes, kind } = request;
   if (!NODE_ID.test(node_id)) refuse('node_id');
+  if (!isToken(instance_id)) refuse('instance_id');
   if (kind === 'transfer') return { kind, node_id };
   if (kind === 'admit') return { kind, node_id, instance_id, role: one('role', ROLES, request.role), votes };
   return { kind: one('kind', CHANGES, kind), node_id };
@@ -103,6 +104,7 @@ export function listFrom({ version, nodes }: WireList): MemberList {
     ...versionFrom('list.version', version),
     nodes: nodes.map((node): Listed => {
       if (!NODE_ID.test(node.nodeId)) refuse('list.nodes.node_id');
+      if (!isToken(node.instanceId)) refuse('list.nodes.instance_id');
       return {
         node_id: node.nodeId,
         instance_id: node.instanceId,
@@ -124,6 +126,8 @@ function versionFrom(field: string, version: ListVersion | undefined): Version {
 }
 
 function common({ clusterId, term, instanceId }: VoteRequest | RenewRequest | ReleaseRequest) {
+  if (!isToken(clusterId)) refuse('cluster_id');
+  if (!isToken(instanceId)) refuse('instance_id');
   return { cluster_id: clusterId, term: count('term', term), instance_id: instanceId };
 }
 

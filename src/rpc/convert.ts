@@ -14,11 +14,19 @@ import type { RegistryEntry } from '../operations/registry.ts';
 
 export const NODE_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 const MAX_NAME = 255;
+/** Of a cluster or a copy of a node; ours are UUIDs. PostgreSQL keeps no NUL, and a message may quote it. */
+const TOKEN = /^[\x21-\x7E]{0,64}$/;
 /** Of counters: far enough below 2^53 that those who count on from it stay below that. */
 const MAX_COUNT = 2 ** 48;
+const TOKEN_ALLOWED = 'at most 64 characters of ASCII, no spaces';
 const ROLES = ['node', 'witness', ''] as const;
 /** The status of a removed node, told to nobody but itself. */
 export const REMOVED = 'removed';
+
+/** Whether it can be the id of a cluster or of a copy of a node; empty: none. */
+export function isToken(text: string): boolean {
+  return TOKEN.test(text);
+}
 
 /** A registration as a row of the registry. Throws INVALID_REQUEST naming the field. */
 export function memberFromRequest(request: RegisterNodeRequest): Member {
@@ -31,6 +39,8 @@ export function memberFromRequest(request: RegisterNodeRequest): Member {
   if (request.priority !== 0 && (request.priority < 1 || request.priority > 100))
     refuse('priority', '1 to 100');
   if (!isCount(request.revision)) refuse('revision', 'not negative, and at most 2^48');
+  if (!isToken(request.instanceId)) refuse('instance_id', TOKEN_ALLOWED);
+  if (!isToken(request.clusterId)) refuse('cluster_id', TOKEN_ALLOWED);
   const role = ROLES.find((one) => one === request.role) ?? refuse('role', 'node, witness or empty');
   if (request.host === '') refuse('host', 'must not be empty');
   return {
@@ -42,7 +52,7 @@ export function memberFromRequest(request: RegisterNodeRequest): Member {
     grpc_host: request.grpcHost === '' ? null : request.grpcHost,
     grpc_port: request.grpcHost === '' ? null : portOf('grpc_port', request.grpcPort),
     role,
-    instance_id: request.instanceId.slice(0, 64),
+    instance_id: request.instanceId,
     revision: Number(request.revision),
   };
 }
@@ -118,7 +128,7 @@ export function toMemberInfo(member: Member): NodeInfo {
 export function memberFromInfo(info: NodeInfo): Member | undefined {
   const role = ROLES.find((one) => one === info.role) ?? '';
   if (!NODE_ID.test(info.nodeId) || !isHost(info.host) || !isName(info.nodeName)) return undefined;
-  if (!isCount(info.revision)) return undefined;
+  if (!isCount(info.revision) || !isToken(info.instanceId)) return undefined;
   const hasRpc = isHost(info.grpcHost) && info.grpcPort >= 1 && info.grpcPort <= 65_535;
   return {
     node_id: info.nodeId,
@@ -129,7 +139,7 @@ export function memberFromInfo(info: NodeInfo): Member | undefined {
     grpc_host: hasRpc ? info.grpcHost : null,
     grpc_port: hasRpc ? info.grpcPort : null,
     role,
-    instance_id: info.instanceId.slice(0, 64),
+    instance_id: info.instanceId,
     revision: Number(info.revision),
   };
 }

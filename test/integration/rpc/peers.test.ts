@@ -144,6 +144,8 @@ describe('@grpc/grpc-js with the proto files', () => {
     ['node_name', 'RegisterNode', registration({ node_name: 'a\0b' })],
     ['grpc_port', 'RegisterNode', registration({ grpc_host: 'x' })],
     ['role', 'RegisterNode', registration({ role: 'king' })],
+    ['instance_id', 'RegisterNode', registration({ instance_id: 'a\0b' })],
+    ['cluster_id', 'RegisterNode', registration({ cluster_id: 'x'.repeat(100_000) })],
     ['metadata', 'SyncNodeMetadata', {}],
     ['priority', 'SyncNodeMetadata', { metadata: { node_id: 'node-g', priority: -1 } }],
   ];

@@ -71,6 +71,10 @@ describe('a registration', () => {
       'revision',
       { revision: BigInt(Number.MAX_SAFE_INTEGER) },
     ],
+    ['an instance id with a NUL, which PostgreSQL cannot keep', 'instance_id', { instanceId: 'a\0b' }],
+    ['an instance id of 65 characters', 'instance_id', { instanceId: 'x'.repeat(65) }],
+    ['a cluster id that is a text', 'cluster_id', { clusterId: 'a\nb' }],
+    ['a cluster id of a megabyte', 'cluster_id', { clusterId: 'x'.repeat(1_000_000) }],
     ['a revision beyond what numbers hold', 'revision', { revision: 2n ** 63n - 1n }],
   ];
   for (const [what, field, changes] of wrong)
@@ -134,6 +138,7 @@ describe('a row that a peer passes on', () => {
     ['no host, of a witness', { host: '', role: 'witness' }],
     ['a host that PostgreSQL cannot keep', { host: 'a\0b' }],
     ['a name that PostgreSQL cannot keep', { nodeName: 'a\0b' }],
+    ['an instance id that PostgreSQL cannot keep', { instanceId: 'a\0b' }],
     ['a revision after which there is no room to count', { revision: 2n ** 53n - 1n }],
     ['a negative revision', { revision: -1n }],
   ];
