@@ -1,6 +1,7 @@
 /** Who speaks: what the connection's certificate proves, as handlers see it. */
 import { createContextKey, type HandlerContext } from '@connectrpc/connect';
 import { SteepError } from '../lib/errors.ts';
+import { isNodeId } from '../tls/identity.ts';
 import type { Identity } from '../tls/identity.ts';
 
 export interface RpcCaller {
@@ -30,5 +31,7 @@ export function callerOf(context: Pick<HandlerContext, 'values'>): RpcCaller {
 export function nodeThatSpeaks(context: HandlerContext, nodeId: string): void {
   const { identity, name } = callerOf(context);
   if (identity.kind === 'insecure' || (identity.kind === 'node' && identity.nodeId === nodeId)) return;
-  throw new SteepError('PERMISSION_DENIED', `the certificate of ${name} cannot speak for node '${nodeId}'`);
+  // What is no id may be of any length and content: it is not repeated.
+  const whom = isNodeId(nodeId) ? `node '${nodeId}'` : 'what is no node id';
+  throw new SteepError('PERMISSION_DENIED', `the certificate of ${name} cannot speak for ${whom}`);
 }

@@ -19,12 +19,15 @@ const codes: Record<ErrorCode, Code> = {
   INTERNAL_ERROR: Code.Internal,
 };
 
+/** Of a message: it travels in a header, and peers refuse long ones together with their connection. */
+const MOST_TEXT = 1000;
+
 /**
  * Ours on the wire. A defect keeps its details to itself: the log has them. A node that was removed gets its row, so
  * that it can tell its operator.
  */
 export function toConnectError(error: SteepError, row?: NodeInfo): ConnectError {
-  const message = error.code === 'INTERNAL_ERROR' ? 'internal error' : error.message;
+  const message = error.code === 'INTERNAL_ERROR' ? 'internal error' : error.message.slice(0, MOST_TEXT);
   const details = row === undefined ? [] : [{ desc: NodeInfoSchema, value: row }];
   return new ConnectError(message, codes[error.code], undefined, details);
 }

@@ -6,7 +6,7 @@ import { ConnectError, createContextValues, type Interceptor } from '@connectrpc
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import type { NodeInfo } from '../gen/steep/repl/v1/coordinator_pb.ts';
 import { Election } from '../gen/steep/repl/v1/election_pb.ts';
-import { messageOf, SteepError } from '../lib/errors.ts';
+import { type ErrorCode, messageOf, SteepError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
 import { entryOf } from '../operations/registry.ts';
@@ -23,15 +23,15 @@ import { REMOVED, toNodeInfo } from './convert.ts';
 import { electionRoutes } from './election.ts';
 import { toConnectError } from './errors.ts';
 import { healthRoutes } from './health.ts';
-import { Refusals, Sparingly } from './refusals.ts';
+import { RefusalAudit, Refusals } from './refusals.ts';
 
 const MAX_MESSAGE = 4 * 1024 * 1024;
 /** No call takes longer, whatever deadline its caller set; watching health is no call in this sense. */
 const MAX_DEADLINE_MS = 60 * 60_000;
 /** How long a stop waits for calls that are under way. */
 const STOP_MS = 2000;
-/** A refused node tries again every second: the audit trail has each caller and reason once in this time. */
-const AUDIT_WINDOW_MS = 60 * 60_000;
+/** Errors that refuse a call, as opposed to those that say it cannot be answered now. */
+const REFUSING: ReadonlySet<ErrorCode> = new Set(['PERMISSION_DENIED', 'CONFLICT', 'INVALID_REQUEST']);
 
 export interface RpcServerOptions {
   bind: string;
@@ -121,7 +121,7 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
 
 /** Refuses removed nodes, makes our errors those of the wire, logs refusals, counts. */
 function answerAndCount({ subject, metrics, log }: RpcServerOptions, refusals: Refusals): Interceptor {
-  const audited = new Sparingly(AUDIT_WINDOW_MS);
+  const audited = new RefusalAudit();
   return (next) => async (request) => {
     const began = performance.now();
     const method = `${request.service.typeName}/${request.method.name}`;
@@ -148,9 +148,9 @@ function answerAndCount({ subject, metrics, log }: RpcServerOptions, refusals: R
           error: error.message,
           stack: error.cause instanceof Error ? error.cause.stack : undefined,
         });
-      if (error.code === 'PERMISSION_DENIED' || error.code === 'CONFLICT') {
+      if (REFUSING.has(error.code)) {
         refusals.report({ address: caller.address, subject: caller.subject, reason: error.message });
-        if (request.method.name === 'RegisterNode' && audited.allows(`${caller.name} ${error.message}`))
+        if (request.method.name === 'RegisterNode' && audited.allows(caller.name, error.message))
           subject.auditRefusal(caller.name, caller.address, error.message);
       }
       throw toConnectError(error, removedRow(subject, caller));

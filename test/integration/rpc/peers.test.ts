@@ -173,6 +173,11 @@ describe('@grpc/grpc-js with the proto files', () => {
       'NOT_FOUND',
     );
     expect(await peer.status('HealthCheck', { service: 'kitchen' })).toStartWith('NOT_FOUND');
+    // A refusal that repeated all of this would be too long a header, and end the connection.
+    expect(await peer.status('HealthCheck', { service: 'x'.repeat(100_000) })).toStartWith('NOT_FOUND');
+    expect(await peer.status('Heartbeat', { node_id: 'x'.repeat(100_000) })).toBe(
+      'PERMISSION_DENIED the certificate of node-g cannot speak for what is no node id',
+    );
   });
 
   test('gets DEADLINE_EXCEEDED when PostgreSQL hangs longer than it wants to wait', async () => {

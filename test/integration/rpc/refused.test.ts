@@ -257,6 +257,17 @@ describe('the log', () => {
     expect((await node.audit('rpc.refused')).length).toBe(before + 1);
   });
 
+  test('and ten rows an hour of one that thinks out a new id for each call', async () => {
+    const pems = await authority.node('node-f');
+    const rows = async (): Promise<number> =>
+      (await node.audit('rpc.refused')).filter(({ new_value }) => Object(new_value).caller === 'node-f').length; // prettier-ignore
+    for (let i = 0; i < 50; i++)
+      await connectJson(node.port, 'RegisterNode', { nodeId: `node-${i}`, host: '10.0.0.1' }, { pems });
+    await waitFor(async () => (await rows()) >= 10, 'the rows');
+    await Bun.sleep(300);
+    expect(await rows()).toBe(10);
+  });
+
   test('holds no secret', () => {
     expect(node.daemon.stderr).not.toContain('PRIVATE KEY');
     expect(node.daemon.other).toEqual([]);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import type { Logger } from '../../../src/lib/log.ts';
-import { Refusals, Sparingly } from '../../../src/rpc/refusals.ts';
+import { RefusalAudit, Refusals, Sparingly } from '../../../src/rpc/refusals.ts';
 
 function bed() {
   const lines: Record<string, unknown>[] = [];
@@ -31,11 +31,31 @@ describe('refusals in the log', () => {
     expect(lines.map(({ address }) => address)).toEqual(['10.0.0.1', '10.0.0.2']);
   });
 
+  test('repeat only the beginning of what was sent', () => {
+    const { refusals, lines } = bed();
+    const long = 'x'.repeat(1_000_000);
+    refusals.report({ address: '10.0.0.1', subject: long, reason: long });
+    expect(JSON.stringify(lines).length).toBeLessThan(2000);
+  });
+
   test('of very many addresses are not remembered for ever', () => {
     const sparingly = new Sparingly(60_000, () => 5);
     for (let i = 0; i < 25_000; i++) expect(sparingly.allows(`address ${i}`)).toBe(true);
     expect(sparingly.allows('address 24999')).toBe(false);
     const { last } = sparingly as unknown as { last: Map<string, number> };
     expect(last.size).toBeLessThanOrEqual(10_000);
+  });
+});
+
+describe('refused registrations in the audit trail', () => {
+  test('are each caller and reason once an hour, and ten reasons of each caller', () => {
+    const clock = { now: 5 };
+    const audit = new RefusalAudit(() => clock.now);
+    const told = (caller: string, reasons: number): number =>
+      Array.from({ length: reasons }, (_, i) => audit.allows(caller, `reason ${i}`)).filter(Boolean).length;
+    expect([told('node-b', 1), told('node-b', 1)]).toEqual([1, 0]);
+    expect([told('node-b', 1000), told('node-c', 1000), told('node-d', 2)]).toEqual([9, 10, 2]);
+    clock.now += 3_600_000;
+    expect(told('node-b', 1000)).toBe(10);
   });
 });
