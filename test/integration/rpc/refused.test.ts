@@ -195,6 +195,28 @@ describe('by its identity:', () => {
     }
   });
 
+  test('any certificate but the node’s own in an election: no vote, no promise, no change', async () => {
+    const version = { term: '99', number: '1' };
+    const election = { nodeId: 'node-a', term: '99' };
+    const requests = {
+      'Election/Vote': { ...election, list: version },
+      'Election/Renew': { ...election, leaseMs: '60000', version },
+      'Election/Release': election,
+      'Election/Propose': { kind: 'offline', nodeId: 'node-a' },
+    };
+    for (const pems of [
+      await authority.issue({ cn: 'alice', uri: 'steep-repl://client/alice', usages: ['clientAuth'] }),
+      await authority.issue({ cn: 'node-a' }),
+      await authority.node('node-b'),
+    ])
+      for (const [method, request] of Object.entries(requests)) {
+        const { line, ...answer } = await speaks(pems, method, request);
+        expect(answer).toEqual(DENIED);
+        expect(line.reason).toMatch(/cannot speak for node 'node-a'|is not a member of this cluster/);
+      }
+    expect(await node.follows('node-a')).toBe(1);
+  });
+
   test('a company CA’s certificate with a node’s name as CN, though it may ask for health', async () => {
     const pems = await authority.issue({ cn: 'node-a' });
     expect(await connectJson(node.port, 'HealthCheck', {}, { pems })).toMatchObject(SERVED);

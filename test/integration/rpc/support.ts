@@ -514,7 +514,7 @@ export interface RawAnswer {
   body: Buffer;
 }
 
-/** One POST; throws when the stream or the connection ends without an answer. */
+/** One POST to a method of Coordinator, or to `Election/Vote`; throws when the stream or the connection ends without an answer. */
 export function post(
   session: http2.ClientHttp2Session,
   method: string,
@@ -525,7 +525,7 @@ export function post(
   return new Promise((resolve, reject) => {
     const stream = session.request({
       ':method': 'POST',
-      ':path': `/steep.repl.v1.Coordinator/${method}`,
+      ':path': `/steep.repl.v1.${method.includes('/') ? method : `Coordinator/${method}`}`,
       'content-type': contentType,
       ...headers,
     });
