@@ -56,7 +56,7 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
   const { bind, port, material, subject, log } = options;
   const stopping = new AbortController();
   const refusals = new Refusals(log);
-  const handler = connectNodeAdapter({
+  const adapter = connectNodeAdapter({
     routes: (router) => {
       coordinatorRoutes(router, subject);
       electionRoutes(router, subject);
@@ -73,6 +73,9 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
         callerOfSession((request as http2.Http2ServerRequest).stream.session, options),
       ),
   });
+  const handler = (request: http2.Http2ServerRequest, response: http2.Http2ServerResponse): void => {
+    if (connections.admitCall(request.stream)) adapter(request, response);
+  };
   const settings = { maxConcurrentStreams: 256 };
   const secureServer =
     material === undefined
