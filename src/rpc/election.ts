@@ -13,7 +13,9 @@ export function electionRoutes(router: ConnectRouter, { coordination, cluster }:
   const ask = (context: HandlerContext, nodeId: string, request: Request) => {
     nodeThatSpeaks(context, nodeId);
     cluster.refuseUnwanted(nodeId);
-    return toAnswer(coordination.handle(nodeId, request));
+    const answer = coordination.handle(nodeId, request);
+    cluster.refuseRemoved(nodeId); // unless it brought a list by which it is not
+    return toAnswer(answer);
   };
   router.service(Election, {
     vote: (request, context) => ask(context, request.nodeId, voteFrom(request)),

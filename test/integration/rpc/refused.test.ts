@@ -153,6 +153,10 @@ describe('by its identity:', () => {
     const { status, answer } = await connectJson(node.port, method, request, { pems, from });
     return { status, code: answer['code'], line: await lineOf(from) };
   }
+  async function clusterId(): Promise<string> {
+    const { answer } = await connectJson(node.port, 'GetNodes', {}, { pems: node.pems });
+    return String((answer['nodes'] as Record<string, unknown>[])[0]?.['clusterId']);
+  }
   const DENIED = { status: 403, code: 'permission_denied' };
 
   test('node-b’s certificate registering node-c, which is audited', async () => {
@@ -229,16 +233,21 @@ describe('by its identity:', () => {
     const pems = await authority.node('node-x');
     await connectJson(node.port, 'RegisterNode', { nodeId: 'node-x', host: '10.0.0.1' }, { pems });
     await node.ask('nodes.remove', { node_id: 'node-x' });
+    const version = { term: '1', number: '1' };
+    const election = { nodeId: 'node-x', clusterId: await clusterId(), term: '99' };
     for (const [method, request] of [
       ['HealthCheck', {}],
       ['GetNodes', {}],
       ['Heartbeat', { nodeId: 'node-x' }],
       ['RegisterNode', { nodeId: 'node-x', host: '10.0.0.9', revision: '99' }],
+      ['Election/Vote', { ...election, list: version }],
+      ['Election/Renew', { ...election, leaseMs: '60000', version }],
     ] as const) {
       const { line, ...answer } = await speaks(pems, method, request);
       expect(answer).toEqual(DENIED);
       expect(line.reason).toContain('node-x was removed');
     }
+    expect(await node.follows('node-a')).toBe(1);
     await node.ask('nodes.readmit', { node_id: 'node-x' });
     expect(await connectJson(node.port, 'Heartbeat', { nodeId: 'node-x' }, { pems })).toMatchObject(SERVED);
   });

@@ -129,6 +129,16 @@ describe('who may register', () => {
     expect(codeOf(() => register(bed, memberOf('node-b')))).toBe('nothing thrown');
   });
 
+  test('is, once removed, wanted no more where cluster.allow does not name it: elections ask for no more', () => {
+    const bed = clusterOf({ allow: [], members: [memberOf('node-b')] });
+    const refused = (): string => codeOf(() => bed.cluster.refuseUnwanted('node-b'));
+    expect(refused()).toBe('nothing thrown');
+    decide(bed, { kind: 'remove', node_id: 'node-b' });
+    expect(refused()).toBe('PERMISSION_DENIED');
+    decide(bed, { kind: 'readmit', node_id: 'node-b' });
+    expect(refused()).toBe('nothing thrown');
+  });
+
   test('is no removed node, with however new facts, until it is readmitted', () => {
     const bed = clusterOf({ members: [memberOf('node-b')] });
     decide(bed, { kind: 'remove', node_id: 'node-b' });
