@@ -6,6 +6,7 @@ import type { Cluster } from '../cluster/cluster.ts';
 import type { Member } from '../cluster/member.ts';
 import type { Config } from '../config/schema.ts';
 import type { NodeInfo, RegisterNodeResponse } from '../gen/steep/repl/v1/coordinator_pb.ts';
+import { CpuMeter } from '../lib/cpu-meter.ts';
 import { SteepError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import type { PeerClient } from '../rpc/client.ts';
@@ -29,6 +30,7 @@ export class PeerLink implements AsyncDisposable {
   readonly client: PeerClient;
   private readonly options: PeerLinkOptions;
   private readonly loop: Loop;
+  private readonly cpu = new CpuMeter();
   /** The copy and revision of this node that the peer has been told; undefined: none. */
   private introduced: string | undefined;
   private began = 0;
@@ -99,6 +101,7 @@ export class PeerLink implements AsyncDisposable {
       postgresqlConnected: connected,
       postgresqlVersion: version,
       memoryUsedBytes: BigInt(process.memoryUsage.rss()),
+      cpuPercent: this.cpu.percent(),
     };
     const began = performance.now();
     const { updatedNodes } = await this.client.call(

@@ -9,13 +9,10 @@ import type { Metrics } from '../lib/metrics.ts';
 import type { GrpcStatus, Issue, Subject } from '../operations/subject.ts';
 import type { Platform } from '../platform/index.ts';
 import { type RpcServer, startRpcServer } from '../rpc/server.ts';
+import { ExpiryLog, expiryIssues } from './certificate-expiry.ts';
 import { rulesOf } from './own-facts.ts';
-import { EXPIRY_WARNING_MS, spanOf } from '../tls/expiry.ts';
 import { loadTlsMaterial, type TlsFiles, type TlsMaterial } from '../tls/material.ts';
 import { type TlsWatch, watchTlsMaterial } from '../tls/watch.ts';
-
-/** CRLs live for days or weeks: a month would warn for ever. */
-const CRL_WARNING_MS = 86_400_000;
 
 export interface RpcDoorOptions {
   config: () => Config;
@@ -30,6 +27,7 @@ export interface RpcDoorOptions {
 export class RpcDoor implements AsyncDisposable {
   private readonly options: RpcDoorOptions;
   private readonly running = new AsyncDisposableStack();
+  private readonly expiry: ExpiryLog;
   private server: RpcServer | undefined;
   private current: TlsMaterial | undefined;
   private watch: TlsWatch | undefined;
@@ -38,6 +36,7 @@ export class RpcDoor implements AsyncDisposable {
 
   constructor(options: RpcDoorOptions) {
     this.options = options;
+    this.expiry = new ExpiryLog(() => this.current, options.log.component('rpc'));
   }
 
   /** Opens the door if it can be opened now. Throws FAILED when the port cannot be had. */
@@ -49,6 +48,7 @@ export class RpcDoor implements AsyncDisposable {
       await this.serve(undefined);
       return;
     }
+    this.running.use(this.expiry.start());
     const files = filesOf(grpc.tls);
     const found = this.tryLoad(files);
     if (found) await this.begin(found);
@@ -85,26 +85,7 @@ export class RpcDoor implements AsyncDisposable {
       problem === undefined
         ? []
         : [{ severity: 'warning', message: problem.message, hint: problem.hint ?? null }];
-    if (this.current === undefined) return issues;
-    const { crlExpires } = this.current;
-    if (crlExpires && crlExpires.getTime() - now.getTime() < CRL_WARNING_MS)
-      issues.push({
-        severity: 'warning',
-        message: `the CRL is valid for ${spanOf(crlExpires.getTime() - now.getTime())} more; then every peer is refused`,
-        hint: 'get a new one from the CA and put it into grpc.tls.crl_file',
-      });
-    const { notAfter } = this.current.certificate;
-    const left = notAfter.getTime() - now.getTime();
-    if (left < EXPIRY_WARNING_MS)
-      issues.push({
-        severity: left < 0 ? 'error' : 'warning',
-        message:
-          left < 0
-            ? `the certificate expired ${spanOf(left)} ago`
-            : `the certificate expires in ${spanOf(left)}`,
-        hint: 'steep-repl tls init renews it; no restart is needed',
-      });
-    return issues;
+    return this.current === undefined ? issues : [...issues, ...expiryIssues(this.current, now)];
   }
 
   /** Looks at the files at once. Throws CONFIG_INVALID for what is wrong with them. */
@@ -163,6 +144,7 @@ export class RpcDoor implements AsyncDisposable {
     const { serial, notAfter } = material.certificate;
     const what = before ? 'certificate changed' : 'certificate loaded';
     this.options.log.component('rpc').info(what, { serial, expires: notAfter.toISOString() });
+    this.expiry.look();
     this.options.onMaterial(material, before);
   }
 
