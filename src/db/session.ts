@@ -75,6 +75,11 @@ export class Session {
           tcp_keepalives_idle: 5,
           tcp_keepalives_interval: 2,
           tcp_keepalives_count: 3,
+          // Stronger than what ALTER DATABASE and ALTER ROLE set: the owner of the database, who may be less than
+          // we are, must not put functions of his in the way, and our statements count on the other two.
+          search_path: 'pg_catalog, pg_temp',
+          DateStyle: 'ISO',
+          default_transaction_isolation: 'read committed',
         },
       };
     // The client reads it behind our back, and throws at libpq's `any`.
