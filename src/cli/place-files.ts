@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { extensionFiles } from '../db/extension-files.ts';
 import { writeFileAtomic } from '../lib/atomic-file.ts';
+import { childEnv } from '../lib/child-env.ts';
 import { codeOf, messageOf, SteepError } from '../lib/errors.ts';
 
 const PG_CONFIG_LIMIT_MS = 10_000;
@@ -11,7 +12,11 @@ const PG_CONFIG_LIMIT_MS = 10_000;
 export function sharedirOf(pgConfig: string): string {
   let result;
   try {
-    result = Bun.spawnSync([pgConfig, '--sharedir'], { stdin: 'ignore', timeout: PG_CONFIG_LIMIT_MS });
+    result = Bun.spawnSync([pgConfig, '--sharedir'], {
+      env: childEnv(),
+      stdin: 'ignore',
+      timeout: PG_CONFIG_LIMIT_MS,
+    });
   } catch (error) {
     throw new SteepError('FAILED', `${pgConfig} cannot be run: ${messageOf(error)}`, { cause: error });
   }

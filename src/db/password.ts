@@ -2,6 +2,7 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import path from 'node:path';
 import type { Readable } from 'node:stream';
+import { childEnv } from '../lib/child-env.ts';
 import { codeOf, messageOf, SteepError } from '../lib/errors.ts';
 
 const LIMIT_MS = 10_000;
@@ -65,12 +66,10 @@ export async function passwordFrom(
 type Child = ChildProcessByStdio<null, Readable, null>;
 
 function start(program: string, args: string[], fail: (what: string) => SteepError): Child {
-  const env = { ...process.env };
-  delete env['PGPASSWORD'];
   try {
     // In a process group of its own, so that the limit ends its children too.
     return spawn(program, args, {
-      env,
+      env: childEnv(),
       stdio: ['ignore', 'pipe', 'ignore'],
       detached: true,
       windowsHide: true,

@@ -1,4 +1,5 @@
 /** Runs the tools of the operating system, such as systemctl: a deadline, English, and errors of ours. */
+import { childEnv } from '../lib/child-env.ts';
 import { codeOf, messageOf, SteepError } from '../lib/errors.ts';
 
 const LIMIT_MS = 60_000;
@@ -62,7 +63,7 @@ export async function* linesOfTool(command: readonly string[], endless: boolean)
 function start(command: readonly string[], env: Record<string, string>, limitMs?: number) {
   try {
     return Bun.spawn([...command], {
-      env: { ...process.env, LC_ALL: 'C', SYSTEMD_COLORS: '0', SYSTEMD_PAGER: '', ...env },
+      env: childEnv({ LC_ALL: 'C', SYSTEMD_COLORS: '0', SYSTEMD_PAGER: '', ...env }),
       stdio: ['ignore', 'pipe', 'pipe'],
       killSignal: 'SIGKILL',
       ...(limitMs === undefined ? {} : { timeout: limitMs }),

@@ -1,4 +1,5 @@
 /** The service of Windows, as its service control manager (SCM) has it. */
+import { childEnv } from '../lib/child-env.ts';
 import { messageOf, SteepError } from '../lib/errors.ts';
 import type {
   LogEntry,
@@ -193,7 +194,13 @@ async function query(what: Parameters<typeof queryArguments>[1]): Promise<Return
   const command = [systemProgram('wevtutil.exe'), ...queryArguments(SERVICE_NAME, what)];
   let child;
   try {
-    child = Bun.spawn(command, { stdin: 'ignore', stdout: 'pipe', stderr: 'pipe', timeout: QUERY_LIMIT_MS });
+    child = Bun.spawn(command, {
+      env: childEnv(),
+      stdin: 'ignore',
+      stdout: 'pipe',
+      stderr: 'pipe',
+      timeout: QUERY_LIMIT_MS,
+    });
   } catch (error) {
     throw new SteepError('FAILED', `${command[0]} cannot be run: ${messageOf(error)}`, { cause: error });
   }

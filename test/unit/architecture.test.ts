@@ -51,6 +51,11 @@ const RULES: Rule[] = [
       'cli/version.ts',
     ],
   },
+  {
+    what: 'a child with all of our environment, PGPASSWORD included (see lib/child-env.ts)',
+    pattern: /\bspawn(Sync)?\s*\((?![^;]*\bchildEnv\()/,
+    allowed: [],
+  },
   { what: 'process.exit', pattern: /\bprocess\.exit\s*\(/, allowed: ['cli', 'main.ts'] },
 ];
 
@@ -110,6 +115,7 @@ describe('the check of the architecture', () => {
     ['cli/a.ts', `import { dlopen } from 'bun:ffi';`],
     ['daemon/a.ts', `if (process.platform === 'win32') return;`],
     ['daemon/a.ts', `process.exit(1);`],
+    ['cli/a.ts', `const child = Bun.spawn(command, { stdin: 'ignore' });\nstart({ env: childEnv() });`],
   ])('sees that %s may not contain %p', (file, text) => {
     expect(violations(file, text)).toHaveLength(1);
   });
@@ -125,6 +131,7 @@ describe('the check of the architecture', () => {
     ['db/files.ts', `import control from '../../extension/steep_repl.control' with { type: 'text' };`],
     ['cli/a.ts', `import pkg from '../../package.json' with { type: 'json' };\nprocess.exit(0);`],
     ['cli/a.ts', `const hint = 'run CREATE EXTENSION, then update and select';`],
+    ['cli/a.ts', `Bun.spawnSync(command, {\n  env: childEnv(),\n});`],
     ['platform/a.ts', `import { dlopen } from 'bun:ffi';\nif (process.platform === 'linux') dlopen('', {});`],
   ])('finds nothing wrong with %s and %p', (file, text) => {
     expect(violations(file, text)).toEqual([]);

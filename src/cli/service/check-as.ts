@@ -1,6 +1,7 @@
 /** Looks at the configuration with the eyes of the service's user: what root can read tells nothing. */
 import path from 'node:path';
 import { z } from 'zod';
+import { childEnv } from '../../lib/child-env.ts';
 import { messageOf, SteepError } from '../../lib/errors.ts';
 import type { Platform, ServiceManager } from '../../platform/index.ts';
 import type { CheckResult } from '../checks.ts';
@@ -43,6 +44,7 @@ export async function checkAs(
   if (command === undefined) return undefined;
   const child = Bun.spawn(command, {
     cwd: '/',
+    env: childEnv(),
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: LIMIT_MS,
     killSignal: 'SIGKILL',
@@ -84,6 +86,6 @@ export async function againAsService(
   if (found?.state.user === undefined || found.state.user === 'root') return undefined;
   const command = commandLine(found.manager, found.state.user, [...args, '--config', file]);
   if (command === undefined) return undefined;
-  const child = Bun.spawn(command, { cwd: '/', stdio: ['inherit', 'inherit', 'inherit'] });
+  const child = Bun.spawn(command, { cwd: '/', env: childEnv(), stdio: ['inherit', 'inherit', 'inherit'] });
   return await child.exited;
 }

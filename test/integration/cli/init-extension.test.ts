@@ -103,13 +103,21 @@ describe('init-extension', () => {
 
     // Where pg_config and --sharedir say the same place, there is nothing left to write.
     const pgConfig = path.join(sandbox.folder, 'pg_config');
-    writeFileSync(pgConfig, `#!/bin/sh\n[ "$1" = --sharedir ] && echo ${native}/share/postgresql\n`, {
-      mode: 0o755,
-    });
+    const seen = path.join(sandbox.folder, 'seen');
+    writeFileSync(
+      pgConfig,
+      `#!/bin/sh\nenv >${seen}\n[ "$1" = --sharedir ] && echo ${native}/share/postgresql\n`,
+      { mode: 0o755 },
+    );
+    const env = { PGPASSWORD: 'wr0ng-and-Secret', PGAPPNAME: 'seen' };
     for (const option of [`--pg-config=${pgConfig}`, `--sharedir=${native}/share/postgresql`]) {
-      const again = await sandbox.run(['init-extension', '--config', sandbox.config, option, '--json']);
+      const again = await sandbox.run(['init-extension', '--config', sandbox.config, option, '--json'], {
+        env,
+      });
       expect(JSON.parse(again.stdout)).toMatchObject({ outcome: 'unchanged', files: [] });
     }
+    expect(readFileSync(seen, 'utf8')).toContain('PGAPPNAME=seen');
+    expect(readFileSync(seen, 'utf8')).not.toContain(env.PGPASSWORD);
   });
 
   test('refuses a pg_config that is none, naming it', async () => {
