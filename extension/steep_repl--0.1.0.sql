@@ -889,8 +889,6 @@ BEGIN
     'GRANT SELECT ON steep_repl.nodes, steep_repl.coordinator_state, steep_repl.audit_log TO %I',
     grant_daemon.role
   );
-  -- For heartbeat(), which runs as its caller.
-  EXECUTE format('GRANT UPDATE (last_seen, status) ON steep_repl.nodes TO %I', grant_daemon.role);
   EXECUTE format(
     'GRANT EXECUTE ON FUNCTION
        steep_repl.set_acting_for(text),
@@ -909,8 +907,35 @@ $$;
 COMMENT ON FUNCTION steep_repl.grant_daemon(name) IS
   'For the owner: grants a role what the daemon needs, and nothing more.';
 
+DO $$
+-- Takes away what ALTER DEFAULT PRIVILEGES of whoever installs this gave on the way: a role that it favours
+-- could act as the daemon, or put a trigger on nodes that runs as the owner. What lets it read may stay.
+DECLARE
+  command text;
+BEGIN
+  FOR command IN
+    SELECT format('REVOKE %s ON %s FROM %s', privilege, object,
+                  CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END)
+    FROM (
+      SELECT a.privilege_type, 'SCHEMA steep_repl', a.grantee
+      FROM pg_namespace AS n, aclexplode(n.nspacl) AS a
+      WHERE n.nspname = 'steep_repl' AND a.grantee <> n.nspowner AND a.privilege_type = 'CREATE'
+      UNION ALL
+      SELECT a.privilege_type, c.oid::regclass::text, a.grantee
+      FROM pg_class AS c, aclexplode(c.relacl) AS a
+      WHERE c.relnamespace = 'steep_repl'::regnamespace AND a.grantee <> c.relowner
+        AND a.privilege_type <> 'SELECT'
+      UNION ALL
+      SELECT a.privilege_type, 'FUNCTION ' || p.oid::regprocedure, a.grantee
+      FROM pg_proc AS p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
+      WHERE p.pronamespace = 'steep_repl'::regnamespace AND a.grantee <> p.proowner
+    ) AS given (privilege, object, grantee)
+  LOOP
+    EXECUTE command;
+  END LOOP;
+END
+$$;
 -- Executable by everybody, given USAGE on the schema: what reads or runs with the caller's own rights.
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA steep_repl FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
   steep_repl.version(),
   steep_repl.register_node(text, text, text, integer, integer, text, integer),

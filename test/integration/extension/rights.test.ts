@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import { type Database, ExtensionServer, refusal } from './support.ts';
+import { type Database, ExtensionServer, refusal, schemaOnly } from './support.ts';
 
 let server: ExtensionServer;
 beforeAll(async () => {
   server = await ExtensionServer.start();
   await server.server.query(
-    'create role daemon login; create role stranger login; create role operator login',
+    'create role daemon login; create role stranger login; create role operator login; create role landlord login',
   );
 });
 afterAll(async () => {
@@ -27,8 +27,6 @@ const daemonsJob = [
   `select steep_repl.version()`,
   `select * from steep_repl.health()`,
   `select steep_repl.daemon_register_node('a', 'A', 'h', 1, 1, null, null, 'healthy', 'alice')`,
-  `select steep_repl.heartbeat('a')`,
-  `select steep_repl.heartbeat('a', 'degraded')`,
   `select steep_repl.set_node_status('a', 'healthy', 'alice')`,
   `select steep_repl.set_coordinator('a', 1, 'alice')`,
   `select steep_repl.set_coordinator(null, 2)`,
@@ -62,6 +60,8 @@ describe("the daemon's role after grant_daemon", () => {
       `insert into steep_repl.nodes (node_id, node_name, host) values ('b', 'B', 'h')`,
       `select steep_repl.register_node('b', 'B', 'h')`,
       `update steep_repl.nodes set node_name = 'B'`,
+      `update steep_repl.nodes set last_seen = now()`,
+      `select steep_repl.heartbeat('a', 'degraded')`,
       `update steep_repl.nodes set is_coordinator = true`,
       `delete from steep_repl.nodes`,
       `truncate steep_repl.nodes`,
@@ -172,6 +172,45 @@ describe('another role', () => {
     expect((await actorsAndActions(db)).join()).toBe(
       'operator@local node.registered,operator@local node.status_changed',
     );
+  });
+});
+
+describe('the default privileges of whoever installs it', () => {
+  test.each([
+    ['the extension', 'create extension steep_repl'],
+    ['the schema', schemaOnly()],
+  ])('give a role nothing in %s but to read', async (_, install) => {
+    await using db = await server.emptyDatabase();
+    await db.sql`drop role if exists "The App"`;
+    await db.sql`create role "The App" login`;
+    await using owner = db.as('landlord');
+    await db.sql.unsafe(`grant create on database ${db.name} to landlord`);
+    for (const what of ['schemas', 'tables', 'sequences', 'functions'])
+      await owner.unsafe(`alter default privileges grant all on ${what} to "The App"`);
+    await owner.unsafe(install);
+    const rights = await db.sql`
+      select 'create' as right from pg_namespace where nspname = 'steep_repl' and has_schema_privilege('The App', oid, 'CREATE')
+      union all
+      select relname || ' ' || a.privilege_type from pg_class, aclexplode(relacl) as a
+      where relnamespace = 'steep_repl'::regnamespace and a.grantee = '"The App"'::regrole
+      union all
+      select proname from pg_proc where pronamespace = 'steep_repl'::regnamespace and has_function_privilege('The App', oid, 'EXECUTE')
+      order by 1`;
+    expect(rights.map((row) => row['right'] as string)).toEqual([
+      'audit_log SELECT',
+      'audit_log_id_seq SELECT',
+      'coordinator_state SELECT',
+      'health',
+      'heartbeat',
+      'node_status',
+      'nodes SELECT',
+      'register_node',
+      'version',
+    ]);
+    await using app = db.as('The App');
+    expect(await app`select * from steep_repl.health()`).not.toHaveLength(0);
+    await db.sql`drop owned by "The App", landlord cascade`;
+    await db.sql`drop role "The App"`;
   });
 });
 
