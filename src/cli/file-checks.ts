@@ -3,6 +3,7 @@ import { accessSync, constants, readFileSync, statfsSync, statSync } from 'node:
 import { createServer } from 'node:net';
 import path from 'node:path';
 import type { Config } from '../config/schema.ts';
+import { openToOthers } from '../daemon/instance.ts';
 import { codeOf, messageOf, SteepError } from '../lib/errors.ts';
 import { formatHostPort } from '../lib/host-port.ts';
 import type { Platform } from '../platform/index.ts';
@@ -48,11 +49,9 @@ function checkStateDir({ loaded: { config }, platform }: Subject): Finding[] {
   const barrier = barrierTo(folder, constants.R_OK | constants.W_OK | constants.X_OK);
   if (barrier !== undefined)
     return [{ status: 'fail', message: `${folder}: ${barrier}`, hint: 'run as the user of the daemon' }];
-  const unsafe = platform.writableByOthers(folder);
-  if (unsafe !== undefined)
-    return [
-      { status: 'fail', message: `${folder}: others may write it (${unsafe})`, hint: `chmod go-w ${folder}` },
-    ];
+  const open = openToOthers(folder, platform);
+  if (open !== undefined)
+    return [{ status: 'fail', message: `${folder}: others may write it (${open.reason})`, hint: open.hint }];
   return [{ status: 'ok', message: folder }];
 }
 

@@ -1,5 +1,5 @@
 /** What makes a daemon the only one of its `state_dir`, and lets others find it: the lock and the PID file. */
-import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { writeFileAtomic } from '../lib/atomic-file.ts';
 import { codeOf, messageOf, SteepError } from '../lib/errors.ts';
@@ -15,11 +15,28 @@ export function prepareStateDir(dir: string, platform: Platform): void {
       hint: `make it and give it to ${platform.currentUser().name}, or set state_dir`,
     });
   }
-  const reason = platform.writableByOthers(dir);
-  if (reason !== undefined)
-    throw new SteepError('PERMISSION_DENIED', `state_dir ${dir} can be written by others: ${reason}`, {
-      hint: `chmod 700 ${dir}`,
+  const open = openToOthers(dir, platform);
+  if (open !== undefined)
+    throw new SteepError('PERMISSION_DENIED', `state_dir ${dir} can be written by others: ${open.reason}`, {
+      hint: open.hint,
     });
+}
+
+/**
+ * Why others could put files of theirs into a `state_dir`, and the remedy. A folder like /tmp lets them, though they
+ * can replace none of ours there: promises and owed audit events would be read from what they left.
+ */
+export function openToOthers(dir: string, platform: Platform): { reason: string; hint: string } | undefined {
+  const reason = platform.writableByOthers(dir);
+  const { mode } = statSync(dir);
+  if (reason === undefined && (mode & 0o1000) !== 0 && (mode & 0o022) !== 0)
+    return {
+      reason: `its mode is ${(mode & 0o7777).toString(8)}`,
+      hint: 'set state_dir to a folder of its own',
+    };
+  if (reason === undefined) return undefined;
+  const { name } = platform.currentUser();
+  return { reason, hint: reason.includes('mode') ? `chmod 700 ${dir}` : `chown ${name} ${dir}` };
 }
 
 /**

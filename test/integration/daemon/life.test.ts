@@ -1,6 +1,6 @@
 /** Start, stop, and being the only one. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { DaemonHome } from '../../support/daemon.ts';
 import { TestPostgres } from '../../support/postgres.ts';
@@ -309,6 +309,14 @@ describe('a state_dir', () => {
     expect(await daemon.exited()).toBe(5);
     expect(daemon.stderr).toContain(`state_dir ${own.stateDir} can be written by others: its mode is 0777`);
     expect(daemon.stderr).toContain(`chmod 700 ${own.stateDir}`);
+
+    // As /tmp: nobody can replace our files there, but put others beside them before we come.
+    chmodSync(own.stateDir, 0o1777);
+    const shared = own.start();
+    expect(await shared.exited()).toBe(5);
+    expect(shared.stderr).toContain('can be written by others: its mode is 1777');
+    expect(shared.stderr).toContain('set state_dir to a folder of its own');
+    expect(readdirSync(own.stateDir)).toEqual([]);
   });
 
   test.concurrent('that cannot be made, or written by an ordinary user, is fatal in one line', async () => {
