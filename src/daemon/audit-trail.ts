@@ -42,17 +42,21 @@ export function startAuditTrail({ outbox, database, log, onWritten }: AuditTrail
         });
     }
   };
+  let complaint: string | undefined;
   const drain = async (): Promise<void> => {
     if (outbox.size === 0 || database.state.kind !== 'connected') return;
     try {
       await outbox.drain(store);
+      complaint = undefined;
     } catch (thrown) {
       const error = SteepError.from(thrown);
-      if (error.code !== 'NOT_CONNECTED')
+      // A loss of PostgreSQL is told by the database itself; anything else once, not at every retry.
+      if (error.code !== 'NOT_CONNECTED' && error.message !== complaint)
         log.warn('the audit trail could not be written; it is kept', {
           error: error.message,
           events: outbox.size,
         });
+      complaint = error.message;
     }
   };
   const loop = startLoop(drain, () => RETRY_MS);

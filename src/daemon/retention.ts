@@ -23,6 +23,7 @@ interface RetentionOptions {
 
 export function startRetention({ config, database, log, metrics }: RetentionOptions): Loop {
   let done = false;
+  let complaint: string | undefined;
   const prune = async (): Promise<void> => {
     const { retention } = config().audit;
     done = database.state.kind === 'connected';
@@ -31,9 +32,14 @@ export function startRetention({ config, database, log, metrics }: RetentionOpti
     try {
       for (let deleted = BATCH; deleted > 0 && database.state.kind === 'connected'; total += deleted)
         deleted = await pruneBatch(database, retention, BATCH);
-    } catch (error) {
+      complaint = undefined;
+    } catch (thrown) {
       done = false;
-      log.warn('pruning the audit trail was interrupted', { error: SteepError.from(error).message });
+      const error = SteepError.from(thrown);
+      // A loss of PostgreSQL is told by the database itself; anything else once, not at every retry.
+      if (error.code !== 'NOT_CONNECTED' && error.message !== complaint)
+        log.warn('pruning the audit trail was interrupted', { error: error.message });
+      complaint = error.message;
     }
     if (total === 0) return;
     metrics.auditPruned.inc(total);

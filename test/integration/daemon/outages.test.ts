@@ -163,4 +163,28 @@ describe('a daemon', () => {
     expect(await actions(server)).toEqual(['daemon.started', 'daemon.started']);
     expect(await next.stop()).toBe(0);
   });
+
+  test.concurrent('that a lock keeps from the audit trail says so once, and writes all of it when it is gone', async () => {
+    await using server = await TestPostgres.withExtension();
+    await using home = new DaemonHome(server, { config: { postgresql: { statement_timeout: '500ms' } } });
+    const daemon = await home.connected();
+    await untilAudited(server, 'daemon.started');
+    await using locker = server.client();
+    await locker.unsafe('begin; lock table steep_repl.audit_log');
+    for (let i = 1; i <= 4; i++) {
+      daemon.signal('SIGHUP'); // writes into the trail, and looks for what is to be pruned
+      await waitFor(() => daemon.count('configuration reloaded') === i, `reload ${i}`);
+      await Bun.sleep(1000);
+    }
+    const kept = await daemon.logged('the audit trail could not be written; it is kept');
+    expect(kept).toMatchObject({ level: 'warn', error: 'canceling statement due to statement timeout' });
+    await daemon.logged('pruning the audit trail was interrupted');
+    expect(daemon.count(kept.msg)).toBe(1);
+    expect(daemon.count('pruning the audit trail was interrupted')).toBe(1);
+    await locker.unsafe('rollback');
+    await waitFor(
+      async () => (await actions(server)).filter((action) => action === 'daemon.reloaded').length === 4,
+      'the four reloads in the audit trail',
+    );
+  });
 });
