@@ -69,6 +69,7 @@ async function installed(
 ): Promise<Installed> {
   if (extension !== null) return { kind: 'extension', version: extension };
   if (!schema) return { kind: 'nothing' };
+  if (ours) await refuseOfLesserRole(session);
   const [row] = ours
     ? await session.query(
         (sql) => sql<{ version: string }[]>`
@@ -76,6 +77,27 @@ async function installed(
       )
     : [];
   return row ? { kind: 'schema', version: row.version } : { kind: 'foreign schema' };
+}
+
+/**
+ * To read a table that is none, or to upgrade what is there, runs what its owner put there: that must not be as
+ * somebody who may more. Throws CONFLICT.
+ */
+async function refuseOfLesserRole(session: Session): Promise<void> {
+  const [owner] = await session.query(
+    (sql) => sql<{ name: string; trusted: boolean }[]>`
+      SELECT rolname AS name, rolsuper OR rolname = current_user AS trusted
+        FROM pg_catalog.pg_namespace JOIN pg_catalog.pg_roles ON pg_roles.oid = nspowner
+       WHERE nspname = 'steep_repl'`,
+  );
+  if (owner?.trusted === false)
+    throw new SteepError(
+      'CONFLICT',
+      `schema steep_repl belongs to role ${owner.name}: to look into it would run what that role put there`,
+      {
+        hint: `run this as that role:  PGUSER=${owner.name}`,
+      },
+    );
 }
 
 /** CREATE EXTENSION or ALTER EXTENSION UPDATE, whichever is needed. Throws as fromPostgres, CONFLICT and FAILED. */

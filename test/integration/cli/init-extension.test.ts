@@ -247,6 +247,37 @@ describe('init-extension', () => {
     expect(refused.stderr).toContain('a schema steep_repl exists that steep-repl did not make');
   });
 
+  test('a schema of a role that may less than we is not even looked into', async () => {
+    using sandbox = await sandboxWithDatabase();
+    await server.query(
+      `CREATE ROLE landlord LOGIN; ALTER DATABASE ${sandbox.database} OWNER TO landlord`,
+      sandbox.database,
+    );
+    await using landlord = server.client({ user: 'landlord', database: sandbox.database });
+    await landlord.unsafe(`
+      CREATE SCHEMA steep_repl;
+      CREATE TABLE steep_repl.caught (who text);
+      CREATE FUNCTION steep_repl.trap() RETURNS jsonb LANGUAGE plpgsql AS $$
+        BEGIN INSERT INTO steep_repl.caught VALUES (session_user); RETURN '"0.1.0"'; END $$;
+      CREATE VIEW steep_repl.coordinator_state AS
+        SELECT 'steep_repl.schema_version'::text AS key, steep_repl.trap() AS value`);
+    for (const form of [[], ['--no-files']]) {
+      const refused = await sandbox.run(['init-extension', '--config', sandbox.config, ...form]);
+      expect(refused.code).toBe(1);
+      expect(refused.stderr).toContain('schema steep_repl belongs to role landlord');
+      expect(refused.stderr).toContain('PGUSER=landlord');
+    }
+    expect(await landlord`SELECT FROM steep_repl.caught`).toHaveLength(0);
+
+    // The same of his own making is his to keep up to date, as that role.
+    await landlord`DROP SCHEMA steep_repl CASCADE`;
+    const env = { PGUSER: 'landlord' };
+    for (const said of ['created 0.1.0', 'is there already']) {
+      const done = await sandbox.run(['init-extension', '--config', sandbox.config, '--no-files'], { env });
+      expect(done.stderr).toContain(said);
+    }
+  });
+
   test('PostgreSQL 17 gets the clear refusal and keeps nothing', async () => {
     await using old = await TestPostgres.start({ native: nativeDir(POSTGRES_17) });
     using sandbox = new Sandbox();
