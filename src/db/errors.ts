@@ -116,10 +116,6 @@ export function hintFor(reason: AwayReason, target: Target): string {
 const codeBySqlStateClass: Record<string, ErrorCode> = {
   '08': 'NOT_CONNECTED', // connection exception
   '57': 'NOT_CONNECTED', // operator intervention
-  '53': 'NOT_CONNECTED', // insufficient resources
-  '3F': 'NOT_CONNECTED', // the extension is missing
-  '42': 'NOT_CONNECTED', // tables, functions or rights are missing
-  '25': 'NOT_CONNECTED', // read-only
   '23': 'CONFLICT', // integrity constraint violation
   '22': 'INVALID_REQUEST', // data exception
 };
@@ -128,9 +124,10 @@ const codeBySqlStateClass: Record<string, ErrorCode> = {
 export function fromPostgres(error: unknown, target: Target): SteepError {
   if (error instanceof SteepError) return error;
   if (error instanceof postgres.PostgresError) {
-    const code =
-      error.code === '57014' ? 'TIMEOUT' : (codeBySqlStateClass[error.code.slice(0, 2)] ?? 'FAILED');
     const reason = bySqlState[error.code];
+    // A full disk, say, is no such reason: the server stays connected, so whoever meets it has to tell.
+    const other = reason === undefined ? codeBySqlStateClass[error.code.slice(0, 2)] : 'NOT_CONNECTED';
+    const code = error.code === '57014' ? 'TIMEOUT' : (other ?? 'FAILED');
     const hint = error.hint ?? (reason === undefined ? undefined : hintFor(reason, target));
     return new SteepError(code, error.message, { cause: error, ...(hint === undefined ? {} : { hint }) });
   }

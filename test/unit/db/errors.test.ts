@@ -107,6 +107,10 @@ describe('a statement that fails', () => {
     ['42501', 'NOT_CONNECTED', 'no_rights'],
     ['3F000', 'NOT_CONNECTED', 'no_extension'],
     ['25006', 'NOT_CONNECTED', 'read_only'],
+    ['42P01', 'NOT_CONNECTED', 'no_extension'],
+    ['08006', 'NOT_CONNECTED', undefined],
+    ['53100', 'FAILED', undefined], // the server's disk is full
+    ['42703', 'FAILED', undefined],
     ['40P01', 'FAILED', undefined],
     ['P0001', 'FAILED', undefined],
   ] as const)(
