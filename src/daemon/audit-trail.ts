@@ -4,6 +4,7 @@ import type { Database } from '../db/database.ts';
 import { SteepError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import { sleep } from '../lib/sleep.ts';
+import type { Complaint } from './complaint.ts';
 import { startLoop } from './loop.ts';
 import type { Outbox } from './outbox.ts';
 
@@ -18,13 +19,20 @@ interface AuditTrailOptions {
   outbox: Outbox;
   database: Database;
   log: Logger;
+  complaint: Complaint;
   /** Told how many events PostgreSQL took. */
   onWritten: (count: number) => void;
 }
 
 const RETRY_MS = 5000;
 
-export function startAuditTrail({ outbox, database, log, onWritten }: AuditTrailOptions): AuditTrail {
+export function startAuditTrail({
+  outbox,
+  database,
+  log,
+  complaint,
+  onWritten,
+}: AuditTrailOptions): AuditTrail {
   const store = async (events: OwedEvent[]): Promise<void> => {
     try {
       await recordEvents(database, events);
@@ -42,21 +50,13 @@ export function startAuditTrail({ outbox, database, log, onWritten }: AuditTrail
         });
     }
   };
-  let complaint: string | undefined;
   const drain = async (): Promise<void> => {
     if (outbox.size === 0 || database.state.kind !== 'connected') return;
     try {
       await outbox.drain(store);
-      complaint = undefined;
+      complaint.settled();
     } catch (thrown) {
-      const error = SteepError.from(thrown);
-      // A loss of PostgreSQL is told by the database itself; anything else once, not at every retry.
-      if (error.code !== 'NOT_CONNECTED' && error.message !== complaint)
-        log.warn('the audit trail could not be written; it is kept', {
-          error: error.message,
-          events: outbox.size,
-        });
-      complaint = error.message;
+      complaint.about(thrown, { events: outbox.size });
     }
   };
   const loop = startLoop(drain, () => RETRY_MS);

@@ -162,6 +162,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     doors: () => ({ ipc: doors.ipc?.status ?? CLOSED, http: doors.http?.status ?? CLOSED, grpc: rpc.status }),
     issues: () => [
       ...issuesOf({ database: postgresql?.database, pendingKeys, reloadError }),
+      ...(postgresql?.issues ?? []),
       ...clusterIssues({
         cluster,
         hasCoordinator: coordination.coordinator !== undefined,

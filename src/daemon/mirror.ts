@@ -9,8 +9,8 @@ import { setCoordinator, setDaemonState } from '../db/coordinator-state.ts';
 import type { Database } from '../db/database.ts';
 import { listNodes, registerNodes, removeNode } from '../db/nodes.ts';
 import { SteepError } from '../lib/errors.ts';
-import type { Logger } from '../lib/log.ts';
 import type { CoordinatorView } from '../operations/subject.ts';
+import type { Complaint } from './complaint.ts';
 import { type Loop, startLoop } from './loop.ts';
 import { type OwnState, stateToRemember } from './own-state.ts';
 
@@ -20,31 +20,48 @@ export interface MirrorOptions {
   database: Database;
   ownState: OwnState;
   coordinator: () => CoordinatorView;
-  log: Logger;
+  complaint: Complaint;
 }
 
 export function startMirror(options: MirrorOptions): Loop {
-  const { cluster, config, database, ownState, coordinator, log } = options;
-  let complaint: string | undefined;
+  const { cluster, config, database, ownState, coordinator, complaint } = options;
   let remembered = '';
   let shown = '';
   const write = async (): Promise<void> => {
     if (database.state.kind !== 'connected') return;
+    let refused: SteepError | undefined;
     try {
       // First of all: what is written below replaces what PostgreSQL remembers.
       await ownState.check(database);
       const peers = cluster.peers().map(({ member, status }) => ({ ...member, status }));
-      await registerNodes(database, [{ ...cluster.self, status: 'healthy' }, ...peers], null);
+      refused = await register([{ ...cluster.self, status: 'healthy' }, ...peers]);
       await removeStrangers();
-      await writeCoordinator();
+      await writeCoordinator().catch((error: unknown) => {
+        if (refused === undefined) throw error; // otherwise it may be the coordinator whose row is missing
+      });
       await remember();
-      complaint = undefined;
+      if (refused === undefined) complaint.settled();
+      else complaint.about(refused);
+    } catch (thrown) {
+      complaint.about(refused ?? thrown);
+    }
+  };
+  /**
+   * One row that PostgreSQL refuses must not keep the others out: a name, say, with a letter that its encoding lacks.
+   * The refusal of such a row is returned.
+   */
+  const register = async (nodes: Parameters<typeof registerNodes>[1]): Promise<SteepError | undefined> => {
+    try {
+      await registerNodes(database, nodes, null);
+      return undefined;
     } catch (thrown) {
       const error = SteepError.from(thrown);
-      // A loss of PostgreSQL is told by the database itself.
-      if (error.code !== 'NOT_CONNECTED' && error.message !== complaint)
-        log.error('cannot write steep_repl.nodes', { error: error.message });
-      complaint = error.message;
+      if (error.code !== 'INVALID_REQUEST' && error.code !== 'CONFLICT') throw error;
+      if (nodes.length === 1)
+        return new SteepError(error.code, `${nodes[0]?.node_id}: ${error.message}`, { cause: error });
+      const refusals: (SteepError | undefined)[] = [];
+      for (const node of nodes) refusals.push(await register([node]));
+      return refusals.find((each) => each !== undefined);
     }
   };
   /** Rows of nodes that belong no more. What an operator wrote into the table himself stays, as does the own row. */

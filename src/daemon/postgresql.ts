@@ -9,8 +9,9 @@ import { targetOf } from '../db/target.ts';
 import type { SteepError } from '../lib/errors.ts';
 import type { RootLogger } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
-import type { CoordinatorView } from '../operations/subject.ts';
+import type { CoordinatorView, Issue } from '../operations/subject.ts';
 import { type AuditTrail, startAuditTrail } from './audit-trail.ts';
+import { Complaint } from './complaint.ts';
 import { EventFeed } from './event-feed.ts';
 import type { Loop } from './loop.ts';
 import { startMirror } from './mirror.ts';
@@ -45,6 +46,7 @@ export class Postgresql implements AsyncDisposable {
   private readonly options: PostgresqlOptions;
   private readonly running = new AsyncDisposableStack();
   private readonly trail: AuditTrail;
+  private readonly complaints: Record<'mirror' | 'trail' | 'retention', Complaint>;
   private mirror: Loop | undefined;
   private retention: Loop | undefined;
   private announced = false;
@@ -58,11 +60,19 @@ export class Postgresql implements AsyncDisposable {
     this.outbox = new Outbox({ file: path.join(stateDir, 'audit-outbox.jsonl'), nodeId });
     this.feed = new EventFeed(this.database, options.log.component('audit'));
     this.registry = new RegistryView(this.database);
+    const audit = options.log.component('audit');
+    const registry = options.log.component('registry');
+    this.complaints = {
+      mirror: new Complaint('cannot write steep_repl.nodes', registry, 'error'),
+      trail: new Complaint('the audit trail could not be written; it is kept', audit),
+      retention: new Complaint('pruning the audit trail was interrupted', audit),
+    };
     this.trail = this.running.use(
       startAuditTrail({
         outbox: this.outbox,
         database: this.database,
-        log: options.log.component('audit'),
+        log: audit,
+        complaint: this.complaints.trail,
         onWritten: (count) => options.metrics.auditWritten.inc(count),
       }),
     );
@@ -85,10 +95,18 @@ export class Postgresql implements AsyncDisposable {
     );
     running.use(requireSoleDaemon(database, onFatal));
     const mirror = running.use(
-      startMirror({ cluster, config, database, ownState, coordinator, log: log.component('registry') }),
+      startMirror({ cluster, config, database, ownState, coordinator, complaint: this.complaints.mirror }),
     );
     this.mirror = mirror;
-    this.retention = running.use(startRetention({ config, database, metrics, log: log.component('audit') }));
+    this.retention = running.use(
+      startRetention({
+        config,
+        database,
+        metrics,
+        log: log.component('audit'),
+        complaint: this.complaints.retention,
+      }),
+    );
     running.use(feed);
     running.use(
       startListener({
@@ -112,6 +130,12 @@ export class Postgresql implements AsyncDisposable {
   /** The registry is not what it was: the table follows. */
   registryChanged(): void {
     this.mirror?.wake();
+  }
+
+  /** What cannot be done although PostgreSQL is connected. */
+  get issues(): Issue[] {
+    if (this.database.state.kind !== 'connected') return [];
+    return Object.values(this.complaints).flatMap(({ issues }) => issues);
   }
 
   /** Writes into the audit trail, now or when PostgreSQL is there. Never throws. */

@@ -5,9 +5,9 @@
 import type { Config } from '../config/schema.ts';
 import { pruneBatch } from '../db/audit-log.ts';
 import type { Database } from '../db/database.ts';
-import { SteepError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
+import type { Complaint } from './complaint.ts';
 import { type Loop, startLoop } from './loop.ts';
 
 const BATCH = 10_000;
@@ -18,12 +18,12 @@ interface RetentionOptions {
   config: () => Config;
   database: Database;
   log: Logger;
+  complaint: Complaint;
   metrics: Metrics;
 }
 
-export function startRetention({ config, database, log, metrics }: RetentionOptions): Loop {
+export function startRetention({ config, database, log, complaint, metrics }: RetentionOptions): Loop {
   let done = false;
-  let complaint: string | undefined;
   const prune = async (): Promise<void> => {
     const { retention } = config().audit;
     done = database.state.kind === 'connected';
@@ -32,14 +32,10 @@ export function startRetention({ config, database, log, metrics }: RetentionOpti
     try {
       for (let deleted = BATCH; deleted > 0 && database.state.kind === 'connected'; total += deleted)
         deleted = await pruneBatch(database, retention, BATCH);
-      complaint = undefined;
+      complaint.settled();
     } catch (thrown) {
       done = false;
-      const error = SteepError.from(thrown);
-      // A loss of PostgreSQL is told by the database itself; anything else once, not at every retry.
-      if (error.code !== 'NOT_CONNECTED' && error.message !== complaint)
-        log.warn('pruning the audit trail was interrupted', { error: error.message });
-      complaint = error.message;
+      complaint.about(thrown);
     }
     if (total === 0) return;
     metrics.auditPruned.inc(total);

@@ -3,6 +3,8 @@ import { TestPostgres } from '../../support/postgres.ts';
 import { describe, expect, test } from 'bun:test';
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import { IpcClient } from '../../../src/ipc/client.ts';
+import { thisPlatform } from '../../../src/platform/index.ts';
 import { DaemonHome } from '../../support/daemon.ts';
 import { waitFor } from '../../support/wait.ts';
 import { actions, audited, untilAudited } from './support.ts';
@@ -181,10 +183,19 @@ describe('a daemon', () => {
     await daemon.logged('pruning the audit trail was interrupted');
     expect(daemon.count(kept.msg)).toBe(1);
     expect(daemon.count('pruning the audit trail was interrupted')).toBe(1);
+    const issues = async (): Promise<string[]> => {
+      using client = await IpcClient.connect(home.socket, thisPlatform());
+      return (await client.call('status.get', {})).issues.map(({ message }) => message);
+    };
+    expect(await issues()).toContain(`${kept.msg}: canceling statement due to statement timeout`);
     await locker.unsafe('rollback');
     await waitFor(
       async () => (await actions(server)).filter((action) => action === 'daemon.reloaded').length === 4,
       'the four reloads in the audit trail',
+    );
+    await waitFor(
+      async () => !(await issues()).some((message) => message.includes('the audit trail')),
+      'the end of both issues',
     );
   });
 });
