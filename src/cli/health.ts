@@ -1,4 +1,4 @@
-import { type IpcClient, MEMORY_ANSWER_MS } from '../ipc/client.ts';
+import type { IpcClient } from '../ipc/client.ts';
 import { defineCommand } from './command.ts';
 import { connectToDaemon, daemonArgs } from './daemon.ts';
 import { colour, formatSeconds, formatTime, secondsSince } from './format.ts';
@@ -16,7 +16,7 @@ export const command = defineCommand({
   async run(args) {
     using client = await connectToDaemon(args);
     if (args.remote !== undefined) return await remote(client, args.remote, args.json === true);
-    const health = await client.call('health.check', {}, MEMORY_ANSWER_MS);
+    const health = await client.call('health.check', {});
     if (args.json) {
       printJson(health);
     } else {

@@ -1,4 +1,4 @@
-import { type IpcClient, MEMORY_ANSWER_MS } from '../ipc/client.ts';
+import type { IpcClient } from '../ipc/client.ts';
 import { SteepError } from '../lib/errors.ts';
 import type { ShownNode } from '../operations/nodes.ts';
 import type { Status } from '../operations/status.ts';
@@ -38,8 +38,8 @@ interface Seen {
 
 async function look(client: IpcClient): Promise<Seen> {
   const [status, { nodes }, service] = await Promise.all([
-    client.call('status.get', {}, MEMORY_ANSWER_MS),
-    client.call('nodes.list', {}, MEMORY_ANSWER_MS),
+    client.call('status.get', {}),
+    client.call('nodes.list', {}),
     serviceSeen(),
   ]);
   return { status, nodes, service };

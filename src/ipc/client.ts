@@ -9,8 +9,15 @@ import type { IpcError, Response } from './protocol.ts';
 
 const CONNECT_MS = 2000;
 const ANSWER_MS = 35_000;
-/** For answers that the daemon has in its memory. */
-export const MEMORY_ANSWER_MS = 5000;
+/** For answers that the daemon has in its memory: when these do not come, it hangs. */
+const MEMORY_ANSWER_MS = 5000;
+const FROM_MEMORY: ReadonlySet<OperationName> = new Set([
+  'status.get',
+  'health.check',
+  'nodes.list',
+  'nodes.get',
+  'coordinator.get',
+]);
 /** An answer may be larger than a request may: a thousand audit entries are. */
 const MAX_ANSWER = 256 * 1024 * 1024;
 
@@ -79,7 +86,7 @@ export class IpcClient implements Disposable {
   async call<Name extends OperationName>(
     name: Name,
     params: ParamsOf<Name>,
-    timeout = ANSWER_MS,
+    timeout = FROM_MEMORY.has(name) ? MEMORY_ANSWER_MS : ANSWER_MS,
   ): Promise<ResultOf<Name>> {
     return (await this.request(name, params, timeout, undefined)) as ResultOf<Name>;
   }

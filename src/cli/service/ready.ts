@@ -1,7 +1,6 @@
 /** What `start` and `restart` wait for, and what they show when it does not come. */
 import { SteepError } from '../../lib/errors.ts';
 import type { ServiceManager, ServiceState } from '../../platform/index.ts';
-import { MEMORY_ANSWER_MS } from '../../ipc/client.ts';
 import { connectToDaemon } from '../daemon.ts';
 import { formatSeconds } from '../format.ts';
 import { EXIT, printError, printJson, printText } from '../output.ts';
@@ -64,7 +63,7 @@ async function answer(manager: ServiceManager): Promise<void> {
 async function isReady(pid: number): Promise<boolean> {
   try {
     using client = await connectToDaemon({});
-    const status = await client.call('status.get', {}, MEMORY_ANSWER_MS);
+    const status = await client.call('status.get', {});
     return status.pid === pid && status.state === 'running';
   } catch (error) {
     return SteepError.from(error).code === 'PERMISSION_DENIED'; // it answers, but not to us

@@ -94,6 +94,13 @@ describe('a client', () => {
     expect((await askOnce((socket) => socket.destroy())).code).toBe('CANNOT_CONNECT');
   });
 
+  test('does not wait long for what a daemon that does not hang knows by heart', async () => {
+    const began = performance.now();
+    const error = await askOnce(() => {});
+    expect([error.code, error.message]).toEqual(['TIMEOUT', 'the daemon did not answer within 5 s']);
+    expect(performance.now() - began).toBeGreaterThanOrEqual(4900);
+  }, 30_000);
+
   test('tells answers apart by their ids, in whatever order and pieces they come', async () => {
     const text =
       '{"id":"2","result":"zwei ä","error":null}\n{"id":"9","result":0,"error":null}\n{"id":"1","result":"eins","error":null}\n';
