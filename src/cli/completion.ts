@@ -108,7 +108,7 @@ function zsh(list: Completion[]): string {
   });
   const cases = firstWords(list).map((first) => {
     const own = list.find(({ words }) => words.length === 1 && words[0] === first);
-    if (own) return `    ${first}) _arguments ${zshOptions(own)} ;;`;
+    if (own) return `    ${first}) shift words; (( CURRENT-- )); _arguments ${zshOptions(own)} ;;`;
     const group = list.filter(({ words }) => words[0] === first);
     const seconds = group
       .map(({ words, about }) => quoted(`${words[1]}:${about.replaceAll(':', String.raw`\:`)}`))
@@ -118,7 +118,8 @@ function zsh(list: Completion[]): string {
       if (( CURRENT == 3 )); then
         local -a seconds=(${seconds}); _describe command seconds
       else
-        case $words[3] in
+        shift 2 words; (( CURRENT -= 2 ))
+        case $words[1] in
 ${inner}
         esac
       fi ;;`;

@@ -52,6 +52,25 @@ describe('completion', () => {
     expect(shell(['zsh', '-f', '-c', script], sandbox)).toBe('_steep_repl\ndefined\n');
   });
 
+  test.skipIf(!installed('zsh'))('zsh offers commands, second words and options to who types', async () => {
+    using sandbox = new Sandbox();
+    const file = await scriptFor('zsh', sandbox);
+    // An interactive zsh on a terminal of its own: what was typed comes back with the rest of the word.
+    const type = (typed: string, expected: string): string => {
+      const setUp = `PS1=; autoload -Uz compinit; compinit -u -d ${sandbox.folder}/dump; source ${file}; echo rea''dy`;
+      const script = `zmodload zsh/zpty; zpty z zsh -f -i; zpty -w z "${setUp}"; zpty -r -m z seen '*ready*'
+        zpty -n -w z "${typed}"$'\\t'; zpty -r -m z seen '*${expected}*' && print found; zpty -d z`;
+      return shell(['zsh', '-f', '-c', script], sandbox);
+    };
+    for (const [typed, expected] of [
+      ['steep-repl stat', 'steep-repl status '],
+      ['steep-repl nodes li', 'nodes list '],
+      ['steep-repl status --wa', '--watch'],
+      ['steep-repl nodes list --st', '--status'],
+    ] as const)
+      expect([typed, type(typed, expected)]).toEqual([typed, 'found\n']);
+  });
+
   test.skipIf(!installed('fish'))('fish offers commands, second words and options', async () => {
     using sandbox = new Sandbox();
     const file = await scriptFor('fish', sandbox);
