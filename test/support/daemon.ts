@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { steepReplCommand } from './cli.ts';
 import type { TestPostgres } from './postgres.ts';
-import { waitFor } from './wait.ts';
+import { waitFor, within } from './wait.ts';
 
 export interface LogLine {
   time: string;
@@ -15,6 +15,9 @@ export interface LogLine {
 }
 
 type Section = Record<string, unknown>;
+
+/** Less than the sixty seconds of a test, which would end without a word of what it waited for. */
+const EXIT_MS = 45_000;
 
 export interface DaemonHomeOptions {
   nodeId?: string;
@@ -134,8 +137,8 @@ export class TestDaemon {
 
   /** The exit code, once everything it wrote has been read; undefined when a signal ended it. */
   async exited(): Promise<number | undefined> {
-    await this.child.exited;
-    await this.outputs;
+    await within(this.child.exited, EXIT_MS, `the daemon ${this.pid} did not end`);
+    await within(this.outputs, EXIT_MS, `somebody else still holds the output of the daemon ${this.pid}`);
     return this.child.exitCode ?? undefined;
   }
 
