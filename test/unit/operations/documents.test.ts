@@ -1,9 +1,11 @@
 import { describe, expect, test } from 'bun:test';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { commands } from '../../../src/cli/commands.ts';
 import { routes } from '../../../src/http/routes.ts';
 import { ipcCodes } from '../../../src/ipc/errors.ts';
 import { operations, streams } from '../../../src/operations/index.ts';
+import { commandShapes, methodShapes } from '../../support/shapes.ts';
 
 function document(name: string): string {
   return readFileSync(path.join(import.meta.dir, '../../../docs', name), 'utf8');
@@ -53,4 +55,23 @@ test('docs/http.md lists the routes', () => {
   expect(inOrder(found(document('http.md'), /^\| `GET (\/\w+)` +\|/gm))).toEqual(
     inOrder(Object.keys(routes)),
   );
+});
+
+describe('docs/output.schema.json', () => {
+  test('has each method of IPC', () => {
+    expect(inOrder(Object.keys(methodShapes))).toEqual(inOrder(Object.keys({ ...operations, ...streams })));
+  });
+
+  test('has each command that takes --json, and docs/commands.md names each', async () => {
+    const loaded = await Promise.all(
+      Object.entries(commands).map(async ([name, { load }]) => ({ name, args: (await load()).command.args })),
+    );
+    const printing = loaded.filter(({ args }) => 'json' in args).map(({ name }) => name);
+    expect(inOrder(Object.keys(commandShapes))).toEqual(inOrder(printing));
+    const chapter = document('commands.md').split('## JSON')[1]!.split('\n## ')[0]!;
+    const rows = [...chapter.matchAll(/^\| (`[^|]+`) +\|/gm)].flatMap(([, cell]) =>
+      found(cell!, /`([^`]+)`/g),
+    );
+    expect(inOrder(rows)).toEqual(inOrder(printing));
+  });
 });
