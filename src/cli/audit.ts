@@ -6,7 +6,7 @@ import { countFrom, timeFrom } from './amounts.ts';
 import { defineCommand } from './command.ts';
 import { connectToDaemon, daemonArgs } from './daemon.ts';
 import { colour, formatTime } from './format.ts';
-import { EXIT, jsonArg, printJson, printLine, printText } from './output.ts';
+import { EXIT, jsonArg, printJson, printLine, printText, terminalWidth } from './output.ts';
 
 const MOST_A_PAGE = 1000;
 
@@ -43,7 +43,7 @@ export const command = defineCommand({
     if (args.follow) return await follow(client, filter, count, args.json === true);
     const entries = await newest(client, filter, count);
     if (args.json) printJson(entries);
-    else for (const entry of entries) printLine(lineOf(entry));
+    else entries.forEach(printEntry);
     return EXIT.ok;
   },
 });
@@ -73,8 +73,7 @@ async function follow(client: IpcClient, filter: Filter, count: number, json: bo
   const shown = new Set<string>();
   const early: AuditEntry[] = [];
   let live = false;
-  const print = (entry: AuditEntry): void =>
-    json ? printText(JSON.stringify(entry)) : printLine(lineOf(entry));
+  const print = (entry: AuditEntry): void => (json ? printText(JSON.stringify(entry)) : printEntry(entry));
   const printOnce = (entry: AuditEntry): void => {
     if (shown.has(entry.id)) return;
     shown.add(entry.id);
@@ -108,12 +107,22 @@ function fits(entry: AuditEntry, filter: Filter): boolean {
   );
 }
 
-function lineOf(entry: AuditEntry): string {
+/** Narrower terminals show an entry on two lines: the first half alone fills one. */
+const ONE_LINE = 120;
+
+function printEntry(entry: AuditEntry): void {
   const { occurred_at: time, action, actor, target_type: type, target_id: id, success } = entry;
   const target = type === null ? '-' : `${type}:${id ?? ''}`;
-  const parts = [formatTime(time), action.padEnd(20), actor.padEnd(24), target.padEnd(16)];
-  const details = detailsOf(entry);
-  return `${parts.join('  ')}  ${success ? '' : colour('red', 'FAILED ')}${details}`.trimEnd();
+  const details = `${success ? '' : colour('red', 'FAILED ')}${detailsOf(entry)}`;
+  const when = [formatTime(time), action.padEnd(20)];
+  const lines =
+    terminalWidth() < ONE_LINE
+      ? [
+          [...when, target],
+          ['   ', actor, details],
+        ]
+      : [[...when, actor.padEnd(24), target.padEnd(16), details]];
+  for (const line of lines) printLine(line.join('  ').trimEnd());
 }
 
 /** What changed: `status: healthy → degraded`; of an event what it carries. */

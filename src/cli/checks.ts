@@ -3,7 +3,7 @@ import type { LoadedConfig } from '../config/load.ts';
 import { messageOf } from '../lib/errors.ts';
 import type { Env, Platform } from '../platform/index.ts';
 import { colour } from './format.ts';
-import { printText } from './output.ts';
+import { folded, printText } from './output.ts';
 
 /** `note`: nothing wrong now, but something to know. */
 export type Status = 'ok' | 'note' | 'warn' | 'fail';
@@ -60,7 +60,9 @@ export function anyFailed(results: CheckResult[]): boolean {
 
 const COLOURS = { ok: 'green', note: 'dim', warn: 'yellow', fail: 'red' } as const;
 
+const INDENT = 24;
+
 export function printResult({ name, status, message, hint }: CheckResult): void {
-  printText(`${colour(COLOURS[status], status.padEnd(4))}  ${name.padEnd(16)}  ${message}`);
-  if (hint !== null) printText(`${' '.repeat(24)}hint: ${hint}`);
+  printText(`${colour(COLOURS[status], status.padEnd(4))}  ${name.padEnd(16)}  ${folded(message, INDENT)}`);
+  if (hint !== null) printText(`${' '.repeat(INDENT)}hint: ${hint}`);
 }

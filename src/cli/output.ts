@@ -1,5 +1,5 @@
 /** What commands print: data on stdout, messages on stderr; and the exit codes of contract section 3. */
-import { sliceAnsi, stringWidth, stripANSI } from 'bun';
+import { sliceAnsi, stringWidth, stripANSI, wrapAnsi } from 'bun';
 import { writeSync } from 'node:fs';
 import { codeOf, type ErrorCode, type SteepError } from '../lib/errors.ts';
 import { stderrIsJournal } from '../lib/journal.ts';
@@ -78,9 +78,22 @@ export function printError(error: SteepError): void {
   printText(lines.map((line) => `${priority}${line}`).join('\n'), 'stderr');
 }
 
-/** Rows as aligned columns under their headings. */
-export function printTable(headings: string[], rows: string[][]): void {
-  for (const line of tableLines(headings, rows)) printLine(line);
+/** Rows as aligned columns under their headings. A terminal that is too narrow does without those of `dispensable`. */
+export function printTable(headings: string[], rows: string[][], dispensable: readonly string[] = []): void {
+  for (const line of tableLines(...fitting(headings, rows, dispensable))) printLine(line);
+}
+
+/** Leaves out columns, the first named first, until the table fits. */
+function fitting(
+  headings: string[],
+  rows: string[][],
+  [first, ...others]: readonly string[],
+): [string[], string[][]] {
+  const at = headings.findIndex((heading) => heading === first);
+  const fits = tableLines(headings, rows).every((line) => stringWidth(line) <= terminalWidth());
+  if (fits || at === -1) return [headings, rows];
+  const without = (row: string[]): string[] => row.toSpliced(at, 1);
+  return fitting(without(headings), rows.map(without), others);
 }
 
 export function tableLines(headings: string[], rows: string[][]): string[] {
@@ -97,11 +110,35 @@ export function tableLines(headings: string[], rows: string[][]): string[] {
 /** One labelled value a line. */
 export function printFields(fields: Record<string, string>): void {
   const width = Math.max(...Object.keys(fields).map((label) => label.length));
-  for (const [label, value] of Object.entries(fields)) printText(`${label.padEnd(width)}  ${value}`);
+  for (const [label, value] of Object.entries(fields))
+    printText(`${label.padEnd(width)}  ${folded(value, width + 2)}`);
 }
 
 /** A line that stays one: cut to the width of a terminal, because a wrapped list is mush. Elsewhere nothing is cut. */
 export function printLine(line: string): void {
+  printText(cut(line));
+}
+
+export function cut(line: string): string {
+  const width = terminalWidth();
+  return stringWidth(line) > width ? `${sliceAnsi(line, 0, width - 1)}…` : line;
+}
+
+/**
+ * On a terminal text that is too long goes on below its own beginning, `indent` columns from the left, and words stay
+ * whole. Not for commands, which are there to be copied.
+ */
+export function folded(text: string, indent: number): string {
+  const width = Math.max(terminalWidth() - indent, NARROWEST);
+  return stringWidth(text) <= width
+    ? text
+    : wrapAnsi(text, width).replaceAll('\n', `\n${' '.repeat(indent)}`);
+}
+
+const NARROWEST = 20;
+
+/** Elsewhere than on a terminal nothing is too wide. */
+export function terminalWidth(): number {
   const { isTTY, columns } = process.stdout;
-  printText(isTTY && stringWidth(line) > columns ? `${sliceAnsi(line, 0, columns - 1)}…` : line);
+  return isTTY && columns > 0 ? columns : Number.POSITIVE_INFINITY;
 }

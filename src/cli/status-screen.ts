@@ -5,7 +5,7 @@ import type { Status } from '../operations/status.ts';
 import type { Issue } from '../operations/subject.ts';
 import type { ShownNode } from '../operations/nodes.ts';
 import { colour, formatSeconds, secondsSince, statusColours } from './format.ts';
-import { tableLines } from './output.ts';
+import { folded, tableLines } from './output.ts';
 
 const ROLES = { node: 'Primary Node', witness: 'Witness' };
 const MARKS = { note: colour('dim', '·'), warning: colour('yellow', '!'), error: colour('red', '!') };
@@ -31,7 +31,7 @@ export function statusScreen(status: Status, nodes: NodeRow[], runBy?: string): 
   rows.push(['Nodes', nodesLine(nodes)]);
   return [
     `steep-repl ${version} on ${name} (${ROLES[node.role]})`,
-    ...rows.map(([label, text]) => `${label.padEnd(11)}  ${text}`),
+    ...rows.map(([label, text]) => `${label.padEnd(11)}  ${folded(text, 13)}`),
     ...issueLines(status.issues),
   ].join('\n');
 }
@@ -94,7 +94,7 @@ function issueLines(issues: Issue[]): string[] {
   return [
     '',
     ...issues.flatMap(({ severity, message, hint }) => [
-      `${MARKS[severity]} ${message}`,
+      `${MARKS[severity]} ${folded(message, 2)}`,
       ...(hint === null ? [] : [`  hint: ${hint}`]),
     ]),
   ];

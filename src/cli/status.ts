@@ -5,7 +5,7 @@ import type { Status } from '../operations/status.ts';
 import { defineCommand } from './command.ts';
 import { connectToDaemon, type DaemonAddress, daemonArgs } from './daemon.ts';
 import { colour } from './format.ts';
-import { EXIT, exitCodeOf, jsonArg, printError, printJson, printText } from './output.ts';
+import { cut, EXIT, exitCodeOf, jsonArg, printError, printJson, printText } from './output.ts';
 import type { Service } from './service/manager.ts';
 import { explained, runBy, seenJson, serviceSeen } from './service/seen.ts';
 import { nodesTable, statusScreen } from './status-screen.ts';
@@ -94,7 +94,17 @@ async function watch(where: DaemonAddress): Promise<number> {
       }
       text = `${colour('red', 'not running')}: ${error.message}${error.hint === undefined ? '' : `\n  hint: ${error.hint}`}`;
     }
-    printText(`${terminal ? REDRAW : ''}${text}${terminal ? '' : '\n'}`);
+    printText(terminal ? `${REDRAW}${onOneScreen(text)}` : `${text}\n`);
     await Bun.sleep(REDRAW_MS);
   }
+}
+
+/** What does not fit would scroll, and each drawing would begin somewhere else. */
+function onOneScreen(text: string): string {
+  const { rows } = process.stdout;
+  return text
+    .split('\n')
+    .slice(0, rows > 1 ? rows - 1 : undefined)
+    .map(cut)
+    .join('\n');
 }

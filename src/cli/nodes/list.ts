@@ -37,6 +37,7 @@ export const command = defineCommand({
         'LAST SEEN',
       ],
       result.nodes.map(rowOf),
+      ['NAME', 'PRIORITY', 'ROUND TRIP', 'VOTES', 'RPC', 'POSTGRESQL'],
     );
     return undefined;
   },
