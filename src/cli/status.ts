@@ -22,11 +22,11 @@ export const command = defineCommand({
     json: jsonArg,
   },
   /**
-   * JSON: the result of status.get (docs/ipc.md), or `{"state": "not running", "issues": […]}` when nobody answers; and
-   * `service` (null: none is installed) with `manager, scope, installed, enabled, activity, pid, since, detail`.
+   * JSON: the result of status.get (docs/ipc.md), or `{"state": "not running", "issues": […]}` when nobody answers (`unknown`: it may run, but tells nothing); and
+   * `service` (null: none is installed) with `manager, scope, installed, enabled, activity, pid, since, detail`. With --watch one of them a line.
    */
   async run(args) {
-    return args.watch ? await watch(args) : await once(args, args.json === true);
+    return args.watch ? await watch(args, args.json === true) : await once(args, args.json === true);
   },
 });
 
@@ -56,25 +56,36 @@ async function once(where: DaemonAddress, json: boolean): Promise<number> {
   try {
     using client = await connectToDaemon(where);
     const { status, nodes, service } = await look(client);
-    if (json) printJson({ ...status, service: seenJson(service) });
+    if (json) printJson(asJson({ status, nodes, service }));
     else printText(statusScreen(status, nodes, runBy(service, status.pid)));
     return exitCode(status);
   } catch (thrown) {
     const service = await serviceSeen();
     const error = explained(SteepError.from(thrown), service);
     if (!json) throw error;
-    printJson({
-      state: 'not running',
-      issues: [{ severity: 'error', message: error.message, hint: error.hint ?? null }],
-      service: seenJson(service),
-    });
+    printJson(errorJson(error, service));
     return exitCodeOf(error);
   }
 }
 
+function asJson({ status, service }: Seen): unknown {
+  return { ...status, service: seenJson(service) };
+}
+
+function errorJson(error: SteepError, service: Service | undefined): unknown {
+  const { message, hint } = error;
+  const issue = { severity: 'error', message, hint: hint ?? null };
+  return { state: stateBehind(error), issues: [issue], service: seenJson(service) };
+}
+
+/** Who does not answer, or may not be asked, may well run. */
+function stateBehind({ code }: SteepError): 'not running' | 'unknown' {
+  return code === 'NOT_RUNNING' ? 'not running' : 'unknown';
+}
+
 /** On a terminal in place, elsewhere one after the other. Ends with the exit code of what was seen last. */
-async function watch(where: DaemonAddress): Promise<number> {
-  const terminal = process.stdout.isTTY;
+async function watch(where: DaemonAddress, json: boolean): Promise<number> {
+  const terminal = process.stdout.isTTY && !json;
   let code: number = EXIT.ok;
   process.on('SIGINT', () => process.exit(code));
   if (terminal) process.stdout.write(CLEAR);
@@ -82,19 +93,25 @@ async function watch(where: DaemonAddress): Promise<number> {
     let text: string;
     try {
       using client = await connectToDaemon(where);
-      const { status, nodes, service } = await look(client);
-      text = `${statusScreen(status, nodes, runBy(service, status.pid))}\n\n${nodesTable(nodes)}`;
+      const seen = await look(client);
+      const { status, nodes, service } = seen;
+      text = json
+        ? JSON.stringify(asJson(seen))
+        : `${statusScreen(status, nodes, runBy(service, status.pid))}\n\n${nodesTable(nodes)}`;
       code = exitCode(status);
     } catch (thrown) {
-      const error = explained(SteepError.from(thrown), await serviceSeen());
+      const service = await serviceSeen();
+      const error = explained(SteepError.from(thrown), service);
       code = exitCodeOf(error);
       if (code === EXIT.usage) {
         printError(error);
         return code;
       }
-      text = `${colour('red', 'not running')}: ${error.message}${error.hint === undefined ? '' : `\n  hint: ${error.hint}`}`;
+      text = json
+        ? JSON.stringify(errorJson(error, service))
+        : `${colour('red', stateBehind(error))}: ${error.message}${error.hint === undefined ? '' : `\n  hint: ${error.hint}`}`;
     }
-    printText(terminal ? `${REDRAW}${onOneScreen(text)}` : `${text}\n`);
+    printText(terminal ? `${REDRAW}${onOneScreen(text)}` : `${text}${json ? '' : '\n'}`);
     await Bun.sleep(REDRAW_MS);
   }
 }

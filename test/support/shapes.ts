@@ -213,7 +213,7 @@ export const commandShapes: Record<string, z.ZodType> = {
   status: z.union([
     status.extend({ service: service.nullable() }),
     z.strictObject({
-      state: z.literal('not running'),
+      state: z.enum(['not running', 'unknown']),
       issues: z.array(issue),
       service: service.nullable(),
     }),
@@ -347,6 +347,12 @@ export const methodShapes: Record<string, z.ZodType> = {
 };
 
 export const eventShape: z.ZodType = auditEntry;
+
+/** What is wrong with what a command printed with --json; undefined when nothing is. */
+export function faultOf(words: string, stdout: string): string | undefined {
+  const { error } = commandShapes[words]!.safeParse(JSON.parse(stdout));
+  return error && z.prettifyError(error);
+}
 
 /** The schemas for those who write programs; later versions add fields, so others than these are allowed there. */
 export function outputSchemas(): string {

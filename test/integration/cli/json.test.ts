@@ -2,9 +2,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import path from 'node:path';
 import { z } from 'zod';
-import type { Outcome } from '../../support/cli.ts';
+import { type Outcome, steepReplCommand } from '../../support/cli.ts';
 import { RawIpc } from '../../support/ipc-raw.ts';
-import { commandShapes, eventShape, methodShapes } from '../../support/shapes.ts';
+import { commandShapes, eventShape, faultOf, methodShapes } from '../../support/shapes.ts';
 import { waitFor } from '../../support/wait.ts';
 import { TestNode } from '../rpc/support.ts';
 
@@ -30,8 +30,7 @@ function wordsOf(args: string[]): string {
 function validated(args: string[], { stdout }: Outcome): unknown {
   const words = wordsOf(args);
   shown.add(words);
-  const { error } = commandShapes[words]!.safeParse(JSON.parse(stdout));
-  expect([args, error && z.prettifyError(error)]).toEqual([args, undefined]);
+  expect([args, faultOf(words, stdout)]).toEqual([args, undefined]);
   return JSON.parse(stdout);
 }
 
@@ -58,6 +57,22 @@ describe('while all is well', () => {
     [['init-extension']],
   ])('%j', async (args) => {
     await json(a, args);
+  });
+
+  test('status --watch, one value a line', async () => {
+    const child = Bun.spawn([...steepReplCommand, 'status', '--watch', '--json', '--socket', a.home.socket], {
+      env: a.home.env(),
+      cwd: a.home.folder,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let stdout = '';
+    for await (const chunk of child.stdout) {
+      stdout += new TextDecoder().decode(chunk);
+      if (stdout.split('\n').length > 3) child.kill('SIGINT');
+    }
+    expect(await child.exited).toBe(0);
+    for (const line of stdout.trimEnd().split('\n'))
+      validated(['status'], { code: 0, stdout: line, stderr: '' });
   });
 
   test('version, which asks for no configuration', async () => {

@@ -182,7 +182,9 @@ describe('with a daemon', () => {
       ['coordinator', 'show'],
     ];
     const outcomes = await Promise.all(commands.map((words) => ask(daemon, ...words)));
+    const json = await ask(daemon, 'status', '--json');
     daemon.process.kill('SIGCONT');
+    expect([json.code, JSON.parse(json.stdout)]).toMatchObject([6, { state: 'unknown' }]);
     for (const outcome of outcomes) expectScreen('daemon-hangs', 'status', outcome, namesOf(daemon));
   });
 
