@@ -91,7 +91,9 @@ function parseOrRefuse(name: string, args: string[], options: ParseArgsOptionsCo
       tokens: true,
     });
   } catch (error) {
-    throw usageError(name, messageOf(error).split(/\. |\n/)[0] ?? '');
+    const message = messageOf(error).split(/\. |\n/)[0] ?? '';
+    const [, option] = /^Option '(\S+?)(?: .*)?' argument (?:is ambiguous|missing)/.exec(message) ?? [];
+    throw usageError(name, option === undefined ? message : `${option} lacks its value`);
   }
 }
 

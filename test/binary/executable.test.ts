@@ -91,6 +91,14 @@ describe('the executable', () => {
     const twice = await sandbox.run(['audit', '--actor', 'a', '--actor', 'b']);
     expect(twice).toMatchObject({ code: 2, stdout: '' });
     expect(twice.stderr).toContain('--actor is given twice; separate several values by commas');
+    for (const [option, ...more] of [['--action'], ['--action', '--json'], ['-n', '-3']] as const) {
+      const lacking = await sandbox.run(['audit', option, ...more]);
+      expect(lacking).toEqual({
+        code: 2,
+        stdout: '',
+        stderr: `steep-repl: ${option} lacks its value\n  hint: steep-repl audit --help\n`,
+      });
+    }
     expect(await sandbox.run([])).toMatchObject({ code: 2, stdout: '' });
     expect(await sandbox.run(['--help'])).toMatchObject({ code: 0, stderr: '' });
     expect(await sandbox.run(['run', '--help'])).toMatchObject({ code: 0, stderr: '' });

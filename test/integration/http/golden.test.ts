@@ -131,6 +131,7 @@ describe('while PostgreSQL is connected', () => {
     expect(await curl('/live')).toEqual([0, '{"alive":true}']);
     expect((await curl('/health', '--fail'))[0]).toBe(0);
     expect((await curl('/coordinator', '--fail'))[0]).toBe(0);
+    expect((await curl('/metrics', '--fail'))[1]).toContain('\nsteep_repl_up 1\n');
     expect((await curl('/nope', '--fail'))[0]).toBe(22);
     const [code, head] = await curl('/ready', '-I');
     expect([code, head.split('\r\n')[0]]).toEqual([0, 'HTTP/1.1 200 OK']);
