@@ -1,5 +1,7 @@
 /** The commands of the service, typed on a booted systemd machine. Each test goes on where the one before ended. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { expectScreen } from '../integration/cli/screen.ts';
+import { faultOf } from '../support/shapes.ts';
 import { SystemdMachine } from '../support/systemd-machine.ts';
 
 let machine: SystemdMachine;
@@ -86,9 +88,9 @@ describe('install', () => {
   });
 
   test('changes nothing when it is run again', async () => {
-    const { steps } = JSON.parse(await machine.ok('steep-repl install --json')) as {
-      steps: { step: string; changed: boolean }[];
-    };
+    const printed = await machine.ok('steep-repl install --json');
+    expect(faultOf('install', printed)).toBeUndefined();
+    const { steps } = JSON.parse(printed) as { steps: { step: string; changed: boolean }[] };
     expect(steps.length).toBeGreaterThan(3);
     expect(steps.filter(({ changed }) => changed)).toEqual([]);
   });
@@ -107,13 +109,15 @@ describe('start', () => {
     expect(await machine.show('ActiveState')).toBe('active');
     expect(await machine.show('StatusText')).toContain('PostgreSQL at localhost:5432/postgres');
     expect(await machine.ok('steep-repl start')).toContain('runs already, pid ');
+    expect(faultOf('start', await machine.ok('steep-repl start --json'))).toBeUndefined();
   });
 
   test('status shows the service to root, and the socket in /tmp is there for other programs', async () => {
     const shown = await machine.run('steep-repl status');
     expect(shown.code).toBe(4); // PostgreSQL is away
-    expect(shown.stdout).toMatch(/State +running, \d+s, pid \d+ \(systemd, enabled\)/);
+    expectScreen('service', 'status', shown, {});
     const other = await machine.run('steep-repl status --json --socket /tmp/steep-repl.sock');
+    expect(faultOf('status', other.stdout)).toBeUndefined();
     expect(JSON.parse(other.stdout)).toMatchObject({
       state: 'running',
       service: { manager: 'systemd', scope: 'system', installed: true, enabled: true, activity: 'active' },
@@ -135,7 +139,8 @@ describe('start', () => {
 
   test('a member of ipc.group sees the status', async () => {
     await machine.configure({ postgresql: { user: 'postgres' }, ipc: { group: 'steep-repl' } });
-    await machine.ok('usermod --append --groups steep-repl ann && steep-repl restart');
+    await machine.ok('usermod --append --groups steep-repl ann');
+    expect(faultOf('restart', await machine.ok('steep-repl restart --json'))).toBeUndefined();
     const shown = await machine.run(asAnn('steep-repl status'));
     expect(shown.code).toBe(4); // PostgreSQL is away
     expect(shown.stdout).toMatch(/State +running, .* \(systemd, enabled\)/);
@@ -200,7 +205,9 @@ describe('reload', () => {
 
 describe('logs', () => {
   test('show what the journal has, with its levels', async () => {
-    const entries = JSON.parse(await machine.ok('steep-repl logs -n 200 --json')) as {
+    const printed = await machine.ok('steep-repl logs -n 200 --json');
+    expect(faultOf('logs', printed)).toBeUndefined();
+    const entries = JSON.parse(printed) as {
       time: string;
       level: string;
       text: string;
@@ -238,12 +245,9 @@ describe('stop', () => {
     expect(await machine.ok('steep-repl stop')).toContain('is stopped');
     await machine.ok(`! test -e /proc/${pid} && ! test -e /run/steep-repl && ! test -e /tmp/steep-repl.sock`);
     const shown = await machine.run('steep-repl status');
-    expect(shown).toMatchObject({ code: 3, stdout: '' });
-    expect(shown.stderr).toContain(
-      'the daemon does not run: the service steep-repl (systemd, of the machine) is stopped',
-    );
-    expect(shown.stderr).toContain('hint: steep-repl start');
+    expectScreen('service-stopped', 'status', shown, {});
     expect(await machine.ok('steep-repl stop')).toContain('did not run');
+    expect(faultOf('stop', await machine.ok('steep-repl stop --json'))).toBeUndefined();
   });
 
   test('a daemon in the foreground is told apart from the stopped service', async () => {
@@ -251,6 +255,7 @@ describe('stop', () => {
       'mkdir -m 700 /root/state && systemd-run --quiet --unit=foreground -p Environment=STEEP_REPL_STATE_DIR=/root/state steep-repl run --config /etc/steep/config.yaml',
     );
     await machine.waitFor('steep-repl status | grep "not by the service, which is stopped"', 'the daemon');
+    expectScreen('foreground', 'status', await machine.run('steep-repl status'), {});
     await machine.ok('systemctl stop foreground');
   });
 
@@ -289,8 +294,7 @@ describe('a configuration that cannot be used', () => {
     expect(await machine.show('NRestarts')).toBe('0');
     expect(await machine.show('StatusText')).toContain('nonsense: unknown key');
     const shown = await machine.run('steep-repl status');
-    expect(shown.code).toBe(3);
-    expect(shown.stderr).toContain('is failed, ended with exit code 2');
+    expectScreen('service-failed', 'status', shown, {});
     expect(await machine.ok('journalctl -u steep-repl -p err -o cat')).toContain('nonsense: unknown key');
     await machine.configure({ postgresql: { user: 'postgres' } });
     await machine.ok('steep-repl install && steep-repl start');

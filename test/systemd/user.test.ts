@@ -1,5 +1,6 @@
 /** The service of a user, on a booted systemd machine. */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { faultOf } from '../support/shapes.ts';
 import { SystemdMachine } from '../support/systemd-machine.ts';
 
 let machine: SystemdMachine;
@@ -45,7 +46,7 @@ test('is restarted, reloaded, stopped and removed without a trace by its user', 
     asAnn('steep-repl restart && ') + asAnn('steep-repl reload && ') + asAnn('steep-repl stop'),
   );
   expect((await machine.run(asAnn('steep-repl status'))).code).toBe(3);
-  await machine.ok(asAnn('steep-repl uninstall --yes'));
+  expect(faultOf('uninstall', await machine.ok(asAnn('steep-repl uninstall --yes --json')))).toBeUndefined();
   await machine.ok('! find /home/ann/.config/systemd /run /tmp -name "*steep-repl*" ! -type d | grep .');
   expect((await machine.run(asAnn('steep-repl start'))).code).toBe(3);
 });

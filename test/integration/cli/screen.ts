@@ -22,10 +22,11 @@ function steady(screen: string, names: Record<string, string>): string {
   const named = Object.entries(names).reduce((text, [from, to]) => text.replaceAll(from, to), screen);
   return named
     .replaceAll(/pid \d+/g, 'pid <pid>')
-    .replaceAll(/(running|starting), \d+s/g, '$1, <uptime>')
+    .replaceAll(/(running|starting), [\dhms]+/g, '$1, <uptime>')
     .replaceAll(/[\d.]+ ms\b/g, '<n> ms')
     .replaceAll(/for \d+ s\b/g, 'for <n> s')
-    .replaceAll(/term (\d+), for \d+s/g, 'term $1, for <time>')
+    .replaceAll(/term (\d+), for [\dhms]+/g, 'term $1, for <time>')
+    .replaceAll(/user id \d+/g, 'user id <uid>')
     .replaceAll(/connected 18\.\d+/g, 'connected 18.<minor>')
     .replaceAll(/server: 17\.\d+/g, 'server: 17.<minor>');
 }
