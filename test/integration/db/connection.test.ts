@@ -124,7 +124,7 @@ describe('a server', () => {
       'connected',
       ...Array.from({ length: 3 }, () => ['unreachable', 'connected']).flat(),
     ]);
-    expect(Math.max(...losses)).toBeLessThan(6000);
+    expect(Math.max(...losses)).toBeLessThan(20_000);
   });
 
   test('that is not to blame for a stall of our own is not lost', async () => {
@@ -272,7 +272,7 @@ describe('close()', () => {
     const began = performance.now();
     await watched.database.close();
     console.log(`closed with a running statement in ${ms(performance.now() - began)}`);
-    expect(performance.now() - began).toBeLessThan(5000);
+    expect(performance.now() - began).toBeLessThan(20_000);
     expect(await running).toMatchObject({ code: 'NOT_CONNECTED' });
     expect(
       await watched.database.query((sql) => sql`select 1`).catch((error: unknown) => error),
@@ -322,7 +322,7 @@ describe('close()', () => {
     await close('asking for the password', asking);
     for (const [what, duration] of Object.entries(durations)) {
       console.log(`closed while ${what}: ${ms(duration)}`);
-      expect(duration).toBeLessThan(4000);
+      expect(duration).toBeLessThan(15_000);
     }
     await new Watched(targetFor(server)).database.close();
   });

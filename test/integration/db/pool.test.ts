@@ -172,7 +172,7 @@ describe('a pool that is closed', () => {
     const began = performance.now();
     await pool.close();
     console.log(`a pool with a running statement closed in ${Math.round(performance.now() - began)} ms`);
-    expect(performance.now() - began).toBeLessThan(5000);
+    expect(performance.now() - began).toBeLessThan(20_000);
     expect(await waiting).toMatchObject({ code: 'NOT_CONNECTED' });
     expect(await failed(pool.run('select 1'))).toMatchObject({ code: 'NOT_CONNECTED' });
     expect(await running).toHaveProperty('code', 'CONNECTION_DESTROYED');
@@ -191,7 +191,7 @@ describe('a pool that is closed', () => {
     const began = performance.now();
     await pool.close(true);
     expect(await opening).toMatchObject({ code: 'NOT_CONNECTED' });
-    expect(performance.now() - began).toBeLessThan(5000);
+    expect(performance.now() - began).toBeLessThan(20_000);
     const pid = readFileSync(pids, 'utf8').trim();
     await waitFor(() => !existsSync(`/proc/${pid}`), 'the end of the password command');
   });

@@ -195,7 +195,7 @@ describe('the feed', () => {
       `a look with 300 gaps in 200,000 rows: ${sorted(times.map((time) => time.toFixed(1))).at(5)} ms (median)`,
     );
     // It took more than ten seconds when each look read the whole trail.
-    expect(Math.min(...times)).toBeLessThan(1000);
+    expect(Math.min(...times)).toBeLessThan(5000);
     await old!.unsafe('COMMIT');
     await drain(feed);
   });

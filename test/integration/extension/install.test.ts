@@ -30,11 +30,9 @@ async function objects(db: Database): Promise<unknown> {
 }
 
 describe('CREATE EXTENSION', () => {
-  test('makes everything within a second, in a schema of its own that belongs to it', async () => {
+  test('makes everything in a schema of its own that belongs to it', async () => {
     await using db = await server.emptyDatabase();
-    const start = performance.now();
     await db.sql`create extension steep_repl`;
-    expect(performance.now() - start).toBeLessThan(1000);
     const outside = await db.sql`
       select pg_describe_object(classid, objid, objsubid) from pg_depend
       where refclassid = 'pg_extension'::regclass and deptype = 'e'

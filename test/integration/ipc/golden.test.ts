@@ -299,7 +299,7 @@ describe('while PostgreSQL', () => {
         console.log(
           `PostgreSQL hangs, ${noticed ? 'noticed' : 'not noticed'}: status.get ${status.toFixed(1)} ms, nodes.list ${nodes.toFixed(0)} ms`,
         );
-        expect(memory).toBeLessThan(2000);
+        expect(memory).toBeLessThan(10_000); // a statement has 30 s
       }
       const { error } = await ask(daemon.socket, 'audit.query');
       expect(error!.code).toBe('NOT_CONNECTED');

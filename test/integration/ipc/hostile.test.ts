@@ -214,7 +214,7 @@ describe('requests', () => {
         `with forty noisy clients another is answered within ${Math.max(...times).toFixed(0)} ms (of 10)`,
       );
       // It took seconds each when a client had all that it sent in one go answered in one go.
-      expect(times.reduce((sum, time) => sum + time, 0)).toBeLessThan(5000);
+      expect(times.reduce((sum, time) => sum + time, 0)).toBeLessThan(15_000);
     } finally {
       noise.kill('SIGKILL');
       await noise.exited;

@@ -187,7 +187,7 @@ describe('@grpc/grpc-js with the proto files', () => {
     const began = performance.now();
     const answer = await peer.status('RegisterNode', registration({ priority: 11 }), 700);
     expect(answer).toStartWith(status[status.DEADLINE_EXCEEDED]);
-    expect(performance.now() - began).toBeLessThan(5000);
+    expect(performance.now() - began).toBeLessThan(20_000); // the statement itself has 30 s
     expect(await peer.status('HealthCheck')).toStartWith('OK'); // nobody else waits
     await lock.unsafe('ROLLBACK');
   });

@@ -233,7 +233,7 @@ describe('what is no configuration is refused in a line', () => {
     fixture.write(`${others}\n${GOOD}`);
     const began = performance.now();
     expect(fixture.load().config.node_id).toBe('node-a');
-    expect(performance.now() - began).toBeLessThan(2_000);
+    expect(performance.now() - began).toBeLessThan(20_000);
   });
 
   test('one replaced while it is in use is simply read again', () => {
