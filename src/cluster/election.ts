@@ -399,7 +399,7 @@ export class Election {
     const { voter, state } = this;
     if (this.rules.isPast(request.term, state.term))
       return voter.answer('it knows a newer term', request.version);
-    if (voter.isUnsure(this.options.settings().lease)) return voter.answer(UNSURE);
+    if (voter.isUnsure(Math.max(request.lease, this.options.settings().lease))) return voter.answer(UNSURE);
     // Two of one term are the price of `promote`: the smaller id stays.
     if (this.role.kind === 'coordinator' && request.term === state.term && this.options.id < from)
       return voter.answer(`${this.options.id} coordinates`);

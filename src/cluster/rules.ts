@@ -36,6 +36,13 @@ export const rules = {
   /** After a start: what was promised before it is not remembered, so nothing is granted while it could count. */
   silence: (longestPromise: number): number => longestPromise,
 
+  /**
+   * While a voter does not know whether its state is an old copy: the earlier run, of which an old copy knows nothing,
+   * may have voted for somebody else than who asks now. Whoever reigned by that is done, or lives by others, when it
+   * got nothing from this voter for a lease. An old copy may say that it never promised anything.
+   */
+  hesitation: (longestPromise: number, lease: number): number => Math.max(longestPromise, lease),
+
   /** Never counted from the answer, which comes later than what the coordinator counts from: the sending. */
   promisedUntil: (received: Moment, lease: number): number => received.monotonic + lease,
 

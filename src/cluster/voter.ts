@@ -37,12 +37,15 @@ export class Voter {
   private trusted = false;
   /** Of the monotonic clock. */
   private readonly started: number;
+  private readonly hesitation: (lease: number) => number;
 
   constructor(options: VoterOptions) {
     this.options = options;
     const { rules, clock, state } = options;
     this.started = clock().monotonic;
-    this.silentUntil = this.started + rules.silence(state.current.longest_promise);
+    const { longest_promise: longest } = state.current;
+    this.silentUntil = this.started + rules.silence(longest);
+    this.hesitation = (lease) => rules.hesitation(longest, lease);
   }
 
   private get state(): Readonly<ClusterState> {
@@ -58,13 +61,9 @@ export class Voter {
     this.trusted = true;
   }
 
-  /**
-   * Whether what an earlier run promised could still count, of which an old copy knows nothing: then it does not
-   * even promise a coordinator, who might be another one than that run voted for.
-   */
+  /** Whether it must not even promise a coordinator its `lease`: the state may be an old copy. */
   isUnsure(lease: number): boolean {
-    // An old copy may say that it never promised anything.
-    return !this.trusted && this.now.monotonic < Math.max(this.silentUntil, this.started + lease);
+    return !this.trusted && this.now.monotonic < this.started + this.hesitation(lease);
   }
 
   /** Whether this node counts in majorities, and knows that it does. */

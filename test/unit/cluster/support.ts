@@ -25,6 +25,7 @@ export class Node {
   disk: ClusterState;
   election: Election;
   healthy = true;
+  lease = LEASE;
   silent = new Set<string>();
   /** What the disk throws at the next write. */
   diskError: Error | undefined;
@@ -80,7 +81,11 @@ export class Node {
       state,
       clock: () => ({ monotonic: this.bed.now - this.asleep, wall: this.bed.now + this.wallOffset }),
       random: () => 0,
-      settings: () => ({ lease: LEASE, interval: INTERVAL, twoNode: this.bed.options.twoNode ?? 'safe' }),
+      settings: () => ({
+        lease: this.lease,
+        interval: INTERVAL,
+        twoNode: this.bed.options.twoNode ?? 'safe',
+      }),
       standing: () => ({
         healthy: this.healthy && !this.bed.options.witnesses?.includes(this.id),
         rank: this.rank,
