@@ -1,9 +1,12 @@
 /** What an operator says to a cluster through its doors: offline, online, transfer; and what each node answers. */
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { freePort } from '../../support/ports.ts';
 import { waitFor } from '../../support/wait.ts';
 import { shapeOf } from '../ipc/support.ts';
 import { TestNode } from '../rpc/support.ts';
+
+// Each step has a limit of its own, and says what it waited for: all of them together must not be ended before.
+setDefaultTimeout(180_000);
 
 const ALL = ['node-a', 'node-b', 'node-c'] as const;
 const CHANGED = 'node-b';
