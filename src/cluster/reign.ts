@@ -249,7 +249,9 @@ export class Reign {
         ticket.done(before);
         return false;
       }
-      this.options.state.update({ list: { term: this.term, number: before.number + 1, nodes } });
+      const list = { term: this.term, number: before.number + 1, nodes };
+      this.requireMajority(list, ticket.change.node_id);
+      this.options.state.update({ list });
     } catch (error) {
       ticket.done(SteepError.from(error));
       return false;
@@ -259,6 +261,19 @@ export class Reign {
     this.unsent = true;
     this.options.onList();
     return true;
+  }
+
+  /** Throws CONFLICT for a list by which no majority answers: it could not be had, nor the one before it again. */
+  private requireMajority(list: MemberList, subject: string): void {
+    const now = this.options.clock();
+    const answers = ({ node_id }: Listed): boolean => this.left(node_id, now) > 0;
+    if (this.count(list, answers)) return;
+    const away = voters(list).filter((voter) => !answers(voter));
+    throw new SteepError(
+      'CONFLICT',
+      `without ${subject} no majority would answer: ${away.map(({ node_id }) => node_id).join(', ')} away`,
+      { hint: 'bring them back first, or remove them first' },
+    );
   }
 
   /** A node that has the list and is heard comes to vote. */

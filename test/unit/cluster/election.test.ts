@@ -316,6 +316,30 @@ describe('a coordinator', () => {
     expect(a.disk.term).toBe(1);
   });
 
+  test('takes nobody away without whom those who answer would be no majority: there would be no way back', () => {
+    const bed = elected(['a', 'b', 'c']);
+    const a = bed.node('a');
+    const outcomes: (MemberList | SteepError)[] = [];
+    const ask = (kind: 'remove', node_id: string): void =>
+      a.election.change({ kind, node_id }, (outcome) => outcomes.push(outcome));
+    bed.isolate('c');
+    bed.pass(LEASE);
+    ask('remove', 'b');
+    expect(outcomes).toMatchObject([
+      { code: 'CONFLICT', message: 'without b no majority would answer: c away' },
+    ]);
+    bed.pass(ELECTION, [a]);
+    expect(bed.reigning()).toEqual(['a']);
+    ask('remove', 'c');
+    bed.deliver();
+    expect(outcomes[1]).toMatchObject({ number: 2 });
+    ask('remove', 'b');
+    bed.deliver();
+    expect(outcomes[2]).toMatchObject({ number: 3 });
+    bed.pass(ELECTION, [a]);
+    expect(bed.reigning()).toEqual(['a']);
+  });
+
   test('that loses its lease tells those who wait that it may or may not be done', () => {
     const bed = elected(['a', 'b', 'c']);
     const a = bed.node('a');
