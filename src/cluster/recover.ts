@@ -1,7 +1,9 @@
 /**
  * When the majority is lost for good: the survivors become a cluster of their own. Each is told by itself, with its
- * daemon stopped; that all come to the same cluster id and list without a word between them is because both follow
- * from what they share: the old id and who survives. Nobody of the old cluster is let in any more.
+ * daemon stopped; that all come to the same cluster id without a word between them is because it follows from what
+ * they share: the old id and who survives. Not every survivor need have heard of the last changes: their lists keep
+ * the order of the old ones, so that the newest one wins, and any that is made later wins over them. Nobody of the
+ * old cluster is let in any more.
  */
 import { createHash } from 'node:crypto';
 import { SteepError } from '../lib/errors.ts';
@@ -12,7 +14,7 @@ import type { ClusterState } from './state.ts';
 export function isRecovered({ list }: ClusterState, survivors: readonly string[]): boolean {
   const ids = belonging(list).map(({ node_id }) => node_id);
   return (
-    list.term === 0 && list.number === 1 && ids.toSorted().join() === [...new Set(survivors)].sort().join()
+    list.term === 0 && list.number > 1 && ids.toSorted().join() === [...new Set(survivors)].sort().join()
   );
 }
 
@@ -61,7 +63,7 @@ export function recovered(
     cluster_id: idOf(state.cluster_id, wanted),
     term: 0,
     vote: null,
-    list: { term: 0, number: 1, nodes },
+    list: { term: 0, number: state.list.number + 1, nodes },
   };
 }
 
