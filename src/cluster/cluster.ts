@@ -27,6 +27,8 @@ export interface ClusterOptions {
   state: Durable;
   /** Milliseconds that never go back. */
   now: () => number;
+  /** As `now`, but without the time in which this process stood still: no peer's silence then says anything. */
+  awake?: () => number;
   thresholds: () => Thresholds;
   /** Ids that may register; undefined: every one that has a certificate. */
   allow: readonly string[] | undefined;
@@ -67,6 +69,8 @@ export class Cluster {
   readonly registry: Registry;
   private readonly options: ClusterOptions;
   private readonly signs = new Map<string, PeerSigns>();
+  /** By `now`, when each peer answered last. */
+  private readonly answers = new Map<string, number>();
   /** Whether a peer refused this node because it was removed: the own list cannot say so. */
   private shutOut = false;
   /** Whether this node is just asking another one to let it in. */
@@ -148,7 +152,7 @@ export class Cluster {
   }
 
   peers(): Peer[] {
-    const now = this.options.now();
+    const now = this.awake;
     return this.members()
       .filter(({ node_id }) => node_id !== this.self.node_id)
       .map((member) => {
@@ -299,13 +303,14 @@ export class Cluster {
   /** Milliseconds since a node answered, 0 for this one; undefined if it never did in this run. */
   answeredAgo(id: string): number | undefined {
     if (id === this.self.node_id) return 0;
-    const lastAnswer = this.signs.get(id)?.lastAnswer;
+    const lastAnswer = this.answers.get(id);
     return lastAnswer === undefined ? undefined : this.options.now() - lastAnswer;
   }
 
   /** A peer answered our heartbeat after `roundTrip` milliseconds. */
   noteAnswer(id: string, roundTrip: number): void {
-    this.signs.set(id, answered(this.signsOf(id), this.options.now(), roundTrip));
+    this.signs.set(id, answered(this.signsOf(id), this.awake, roundTrip));
+    this.answers.set(id, this.options.now());
   }
 
   /** A call to a peer failed. */
@@ -315,26 +320,31 @@ export class Cluster {
 
   /** A peer told in its own heartbeat whether it has its PostgreSQL. */
   noteHeartbeat(id: string, postgresqlConnected: boolean | undefined): void {
-    const lastHeartbeat = this.options.now();
+    const lastHeartbeat = this.awake;
     this.signs.set(id, { ...this.signsOf(id), lastHeartbeat, postgresqlConnected });
   }
 
   /** The list is another one: the silence of a node that was removed says nothing when it comes back. */
   forgetStrangers(): void {
     const members = new Set(this.members().map(({ node_id }) => node_id));
-    for (const id of this.signs.keys()) if (!members.has(id)) this.signs.delete(id);
+    for (const those of [this.signs, this.answers])
+      for (const id of those.keys()) if (!members.has(id)) those.delete(id);
   }
 
   /** Whether a node is known to live: it answered or spoke a moment ago, or is this one. */
   private heard(id: string): boolean {
     if (id === this.self.node_id) return true;
     const { lastAnswer = -Infinity, lastHeartbeat = -Infinity } = this.signsOf(id);
-    const silence = this.options.now() - Math.max(lastAnswer, lastHeartbeat);
+    const silence = this.awake - Math.max(lastAnswer, lastHeartbeat);
     return silence < this.options.thresholds().unreachableAfter;
   }
 
+  private get awake(): number {
+    return (this.options.awake ?? this.options.now)();
+  }
+
   private signsOf(id: string): PeerSigns {
-    const known = this.signs.get(id) ?? newSigns(this.options.now());
+    const known = this.signs.get(id) ?? newSigns(this.awake);
     this.signs.set(id, known);
     return known;
   }

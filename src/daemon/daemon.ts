@@ -9,6 +9,7 @@ import type { LoadedConfig } from '../config/load.ts';
 import { SteepError } from '../lib/errors.ts';
 import type { RootLogger } from '../lib/log.ts';
 import { Metrics } from '../lib/metrics.ts';
+import { wakingClock } from '../lib/waking-clock.ts';
 import type { Phase, ReloadOutcome, Subject } from '../operations/subject.ts';
 import type { Env, Platform, ServiceHost } from '../platform/index.ts';
 import { clusterIssues } from './cluster-issues.ts';
@@ -85,6 +86,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     votes: config.election.enabled,
     state: durable,
     now: () => performance.now(),
+    // watchStatuses looks more often.
+    awake: wakingClock(
+      () => performance.now(),
+      () => config.heartbeat.degraded_after / 2,
+    ),
     thresholds: () => ({
       degradedAfter: config.heartbeat.degraded_after,
       unreachableAfter: config.heartbeat.unreachable_after,

@@ -108,8 +108,11 @@ describe('a peer', () => {
     await a.sees('node-a healthy', 'node-b healthy');
     await waitFor(async () => (await auditedSince(a, id, 'node-b')).length >= 3, 'the audit rows');
     await Bun.sleep(500);
-    expect(await auditedSince(a, id, 'node-b')).toEqual(['degraded', 'unreachable', 'healthy']);
-    expect(changesSince(a, line)).toEqual(['degraded', 'unreachable', 'healthy']);
+    // On a busy machine it may be heard before it has its PostgreSQL.
+    const told = (changes: unknown[]): string =>
+      changes.join(' ').replace('unreachable degraded healthy', 'unreachable healthy');
+    expect(told(await auditedSince(a, id, 'node-b'))).toBe('degraded unreachable healthy');
+    expect(told(changesSince(a, line))).toBe('degraded unreachable healthy');
     const silent = Number(seen!['last_seen']);
     await waitFor(async () => {
       const [row] = await a.server.query(`SELECT last_seen FROM steep_repl.nodes WHERE node_id = 'node-b'`);
@@ -125,6 +128,18 @@ describe('a peer', () => {
     await Bun.sleep(1200);
     b.daemon.signal('SIGCONT');
     await Bun.sleep(2500);
+    expect(changesSince(a, line)).toEqual([]);
+  });
+
+  test('is not blamed for the time in which this daemon stood still', async () => {
+    await settled();
+    const line = a.daemon.lines.length;
+    a.daemon.signal('SIGSTOP');
+    await b.sees('node-a unreachable', 'node-b healthy');
+    await Bun.sleep(500);
+    a.daemon.signal('SIGCONT');
+    await b.sees('node-a healthy', 'node-b healthy');
+    await settled();
     expect(changesSince(a, line)).toEqual([]);
   });
 

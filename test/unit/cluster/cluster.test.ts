@@ -33,7 +33,7 @@ interface Bed {
   cluster: Cluster;
   state: Durable;
   stored: ClusterState[];
-  clock: { now: number };
+  clock: { now: number; slept: number };
   /** What the disk throws at the next write. */
   disk: { error: Error | undefined };
 }
@@ -41,7 +41,7 @@ interface Bed {
 function clusterOf(options: { id?: string | null; members?: Member[]; allow?: string[] } = {}): Bed {
   const { id = HOME, members = [], allow } = options;
   const stored: ClusterState[] = [];
-  const clock = { now: 1000 };
+  const clock = { now: 1000, slept: 0 };
   const disk: Bed['disk'] = { error: undefined };
   const state = new Durable(
     {
@@ -64,6 +64,7 @@ function clusterOf(options: { id?: string | null; members?: Member[]; allow?: st
     votes: true,
     state,
     now: () => clock.now,
+    awake: () => clock.now - clock.slept,
     thresholds: () => ({ degradedAfter: 2500, unreachableAfter: 4000 }),
     allow,
   });
@@ -302,6 +303,17 @@ describe('signs of life', () => {
     cluster.noteAnswer('node-b', 3);
     clock.now += 700;
     expect(cluster.answeredAgo('node-b')).toBe(700);
+  });
+
+  test('are not missed while this process stood still, and last_seen does not move by it', () => {
+    const { cluster, clock } = clusterOf({ members: [memberOf('node-b')] });
+    cluster.noteAnswer('node-b', 1);
+    clock.now += 60_700;
+    clock.slept += 60_000;
+    expect(cluster.peers()).toMatchObject([{ status: 'healthy', silence: 700 }]);
+    expect(cluster.answeredAgo('node-b')).toBe(60_700);
+    clock.now += 4000;
+    expect(cluster.peers()[0]?.status).toBe('unreachable');
   });
 
   test('are not what a failure leaves: last_seen stays', () => {
