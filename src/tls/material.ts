@@ -55,7 +55,7 @@ export function checkTlsFiles(contents: TlsFileContents, files: TlsFiles, now = 
   const trusted = parsed(caFile, contents.ca, certificatesIn);
   if (leaf === undefined) throw empty(certFile, 'certificate');
   if (trusted.length === 0) throw empty(caFile, 'CA certificate');
-  if (!leaf.checkPrivateKey(privateKeyIn(keyFile, contents.key)))
+  if (!isPair(leaf, privateKeyIn(keyFile, contents.key)))
     throw invalid(
       `${keyFile}: this key does not belong to the first certificate in ${certFile}`,
       'replace both by a pair; the node’s own certificate comes first, those of CAs after it',
@@ -89,6 +89,14 @@ function parsed<T>(file: string, text: string, parse: (text: string) => T[]): T[
     return parse(text);
   } catch (error) {
     throw invalid(`${file} is damaged: ${messageOf(error)}`, 'replace it by an undamaged copy', error);
+  }
+}
+
+function isPair(certificate: X509Certificate, key: KeyObject): boolean {
+  try {
+    return certificate.checkPrivateKey(key);
+  } catch {
+    return false; // the certificate's own key is damaged
   }
 }
 

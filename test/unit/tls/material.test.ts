@@ -5,6 +5,7 @@ import { SteepError } from '../../../src/lib/errors.ts';
 import { thisPlatform } from '../../../src/platform/index.ts';
 import { loadTlsMaterial } from '../../../src/tls/material.ts';
 import type { TlsFiles } from '../../../src/tls/files.ts';
+import { pemBlocks, toPem } from '../../../src/tls/pem.ts';
 import {
   CLIENT_AUTH,
   DAY,
@@ -35,6 +36,14 @@ function refusal(files: TlsFiles): SteepError {
     throw error;
   }
   throw new Error('they were accepted');
+}
+
+/** The certificate with a point that is on no curve. */
+function damagedKeyIn(pem: string): string {
+  const [block] = pemBlocks(pem, 'CERTIFICATE');
+  const point = block!.der.indexOf(Buffer.from('034200', 'hex'));
+  block!.der[point + 3] = 5;
+  return toPem('CERTIFICATE', block!.der);
 }
 
 describe('the files of TLS are accepted', () => {
@@ -185,6 +194,16 @@ describe('the files of TLS are refused', () => {
       runOpenssl(folder.path, 'pkey', '-in', 'node.key', '-aes256', '-passout', 'pass:x'),
     );
     expect(refusal(files).message).toContain('is encrypted');
+  });
+
+  test('when the public key in a certificate or in its CA is damaged, or of a kind that is not known', () => {
+    using folder = new NodeFolder();
+    const files = folder.install(node, damagedKeyIn(ca.pem));
+    expect(refusal(files)).toMatchObject({ code: 'CONFIG_INVALID' });
+    expect(refusal(files).message).toContain(files.cert_file);
+    folder.install({ ...node, cert: damagedKeyIn(node.cert) }, ca.pem);
+    expect(refusal(files)).toMatchObject({ code: 'CONFIG_INVALID' });
+    expect(refusal(files).message).toContain(files.key_file);
   });
 
   test('when a folder lies where a file should', () => {
