@@ -1,5 +1,5 @@
 /** `state_dir/cluster.json`: who this node is, to which cluster it belongs, and how it voted. Written before anything depends on it. */
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
@@ -35,6 +35,13 @@ const state = z.object({
   members: z.array(member),
 });
 
+const sealed = z.looseObject({ checksum: z.string() });
+
+/** Over all else in the file: no damaged disk shall invent a vote, or forget one. */
+function checksumOf(content: object): string {
+  return createHash('sha256').update(JSON.stringify(content)).digest('hex');
+}
+
 export interface ClusterStateFile {
   read: () => ClusterState;
   write: (value: ClusterState) => void;
@@ -43,8 +50,10 @@ export interface ClusterStateFile {
 /** Makes the file, with a new instance id, where there is none. Throws FAILED for one that cannot be understood. */
 export function clusterStateFile(stateDir: string): ClusterStateFile {
   const file = path.join(stateDir, 'cluster.json');
-  const write = (value: ClusterState): void =>
-    writeFileAtomic(file, `${JSON.stringify({ format: 1, ...value }, null, 2)}\n`);
+  const write = (value: ClusterState): void => {
+    const content = { format: 1, ...value };
+    writeFileAtomic(file, `${JSON.stringify({ ...content, checksum: checksumOf(content) }, null, 2)}\n`);
+  };
   return {
     write,
     read() {
@@ -63,7 +72,10 @@ export function clusterStateFile(stateDir: string): ClusterStateFile {
         return fresh;
       }
       try {
-        return state.parse(JSON.parse(readFileSync(file, 'utf8')));
+        const { checksum, ...content } = sealed.parse(JSON.parse(readFileSync(file, 'utf8')));
+        if (checksum !== checksumOf(content))
+          throw new Error('its checksum is not that of what it holds; it was damaged, or changed by hand');
+        return state.parse(content);
       } catch (error) {
         throw new SteepError(
           'FAILED',
