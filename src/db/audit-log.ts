@@ -39,8 +39,14 @@ export async function recordEvents(database: Database, events: OwedEvent[]): Pro
   const byPerson = Map.groupBy(events, (event) => event.acting_for ?? null);
   for (const [person, own] of byPerson)
     await database.query(
-      (sql) => sql`SELECT steep_repl.record_events(${JSON.stringify(own)}::text::jsonb, ${person}::text)`,
+      (sql) =>
+        sql`SELECT steep_repl.record_events(${JSON.stringify(own, storable)}::text::jsonb, ${person}::text)`,
     );
+}
+
+/** PostgreSQL has no text with U+0000 or half a character in it, and what a stranger sent must not go unrecorded. */
+function storable(_key: string, value: unknown): unknown {
+  return typeof value === 'string' ? value.replaceAll('\0', '\uFFFD').toWellFormed() : value;
 }
 
 /** Deletes one batch of rows older than `retention` milliseconds; how many they were. */

@@ -178,6 +178,17 @@ describe('by its identity:', () => {
     expect(await node.nodes()).not.toContain('node-c unknown');
   });
 
+  test('a name that PostgreSQL could not store, which is audited too, and not repeated', async () => {
+    const pems = await authority.node('node-z');
+    const claimed = `node-\0\n${'x'.repeat(5000)}`;
+    const { line, ...answer } = await speaks(pems, 'RegisterNode', { nodeId: claimed, host: '10.0.0.1' });
+    expect(answer).toEqual(DENIED);
+    expect(line.reason).toBe('the certificate of node-z cannot speak for what is no node id');
+    const rows = async (): Promise<unknown[]> =>
+      (await node.audit('rpc.refused')).filter((row) => row['error_message'] === line.reason);
+    await waitFor(async () => (await rows()).length === 1, 'its audit row');
+  });
+
   test('a client’s certificate acting as a node, though it may ask for health and nodes', async () => {
     const folder = `${node.home.folder}/alice`;
     await node.cli(['tls', 'issue', '--client', 'alice', '--out', folder]);
