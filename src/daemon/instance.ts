@@ -3,6 +3,7 @@ import { chmodSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } f
 import path from 'node:path';
 import { writeFileAtomic } from '../lib/atomic-file.ts';
 import { codeOf, messageOf, SteepError } from '../lib/errors.ts';
+import { readPlainFile } from '../lib/plain-file.ts';
 import type { Env, Platform } from '../platform/index.ts';
 
 /** Makes `state_dir`, private to us. Throws FAILED when it cannot be had, PERMISSION_DENIED when others may write it. */
@@ -96,7 +97,7 @@ export function writePidFile(
 /** Undefined where the file cannot be read, or holds no number. */
 function pidIn(file: string): number | undefined {
   try {
-    return Number(readFileSync(file, 'utf8')) || undefined;
+    return Number(readPlainFile(file)) || undefined;
   } catch {
     return undefined;
   }

@@ -71,12 +71,12 @@ export class IpcClient implements Disposable {
    */
   static async connect(address: string, platform: Platform): Promise<IpcClient> {
     try {
-      const reason = platform.distrust(address);
-      if (reason !== undefined)
-        throw new SteepError('PERMISSION_DENIED', `the socket ${address} is not to be trusted: ${reason}`, {
-          hint: 'find out who made it; --socket PATH names another one',
-        });
-      return new IpcClient(address, await dial(address));
+      refuse(address, platform.distrust(address));
+      const socket = await dial(address);
+      const reason = platform.distrustPeer(socket);
+      if (reason !== undefined) socket.destroy();
+      refuse(address, reason);
+      return new IpcClient(address, socket);
     } catch (error) {
       throw explain(address, error);
     }
@@ -149,6 +149,13 @@ export class IpcClient implements Disposable {
     for (const { reject } of this.pending.values()) reject(error);
     this.pending.clear();
   }
+}
+
+function refuse(address: string, reason: string | undefined): void {
+  if (reason === undefined) return;
+  throw new SteepError('PERMISSION_DENIED', `the socket ${address} is not to be trusted: ${reason}`, {
+    hint: 'find out who made it; --socket PATH names another one',
+  });
 }
 
 function errorFrom({ code, message, hint }: IpcError): SteepError {

@@ -5,6 +5,7 @@ import { SteepError } from '../lib/errors.ts';
 const { i32, u32, u64, i64_fast } = FFIType;
 
 const symbols = {
+  openat: { args: [i32, FFIType.ptr, i32], returns: i32 },
   flock: { args: [i32, i32], returns: i32 },
   getpwuid: { args: [u32], returns: FFIType.ptr },
   getpwnam: { args: [FFIType.ptr], returns: FFIType.ptr },
@@ -37,6 +38,12 @@ let opened: ReturnType<typeof open> | undefined;
 function libc(): ReturnType<typeof open> {
   opened ??= open();
   return opened;
+}
+
+/** Opens a file of an open folder; undefined: not to be had. Nothing that `flags` would make it create. */
+export function openIn(folder: number, name: string, flags: number): number | undefined {
+  const fd = libc().openat(folder, ptr(Buffer.from(`${name}\0`)), flags);
+  return fd < 0 ? undefined : fd;
 }
 
 const LOCK_EX = 2;

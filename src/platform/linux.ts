@@ -33,6 +33,7 @@ export const linux: Platform = {
   }),
   currentUser: posix.currentUser,
   writableByOthers: posix.writableByOthers,
+  replaceableByOthers: posix.replaceableByOthers,
   readableByOthers: posix.readableByOthers,
   lockFile: posix.lockFile,
   ipcAddresses: (scope, env) => {
@@ -42,6 +43,11 @@ export const linux: Platform = {
   listenLocally: unixSocket.listenLocally,
   peerOf: unixSocket.peerOnLinux,
   distrust: (address) => unixSocket.distrust(address, systemdUser() ?? unixSocket.SERVICE_USER),
+  distrustPeer: (socket) =>
+    unixSocket.distrustPeer(
+      unixSocket.peerOnLinux(socket, undefined),
+      systemdUser() ?? unixSocket.SERVICE_USER,
+    ),
   listenerOf,
   serviceManager: systemdManager,
   serviceHost: systemdHost,

@@ -22,6 +22,7 @@ export const macos: Platform = {
   runtimeDirs: () => ({ system: undefined, user: undefined }),
   currentUser: posix.currentUser,
   writableByOthers: posix.writableByOthers,
+  replaceableByOthers: posix.replaceableByOthers,
   readableByOthers: posix.readableByOthers,
   lockFile: posix.lockFile,
   ipcAddresses: (scope, env) => {
@@ -37,6 +38,11 @@ export const macos: Platform = {
   listenLocally: unixSocket.listenLocally,
   peerOf: unixSocket.peerOnMacos,
   distrust: (address) => unixSocket.distrust(address, launchdUser() ?? unixSocket.SERVICE_USER),
+  distrustPeer: (socket) =>
+    unixSocket.distrustPeer(
+      unixSocket.peerOnMacos(socket, undefined),
+      launchdUser() ?? unixSocket.SERVICE_USER,
+    ),
   listenerOf: () => undefined, // only lsof knows, and it may take seconds
   serviceManager: launchdManager,
   serviceHost: launchdHost,

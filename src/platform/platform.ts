@@ -57,6 +57,8 @@ export interface Platform {
   currentUser(): OsUser;
   /** Why someone other than the owner, root and us could change this file or folder; undefined if nobody can. */
   writableByOthers(path: string): string | undefined;
+  /** The same of what is ours in a folder, such as /tmp, where others can make files, but not replace those of others. */
+  replaceableByOthers(folder: string): string | undefined;
   /** Why someone other than us, root and a group that root chose could read this file; undefined if nobody can. */
   readableByOthers(path: string): string | undefined;
   /** Locks a file (made 0600 if absent, never removed), or says that another living process holds it. */
@@ -71,6 +73,8 @@ export interface Platform {
   peerOf(socket: Socket, group: string | undefined): Peer | undefined;
   /** Why a client should not believe what answers at this address; undefined if it may. */
   distrust(address: string): string | undefined;
+  /** The same of the process that took the call: what lies at an address may change before it is dialled. */
+  distrustPeer(socket: Socket): string | undefined;
   /** `name (pid 123)` of the process that listens on a local TCP port, where it can be known. */
   listenerOf(port: number): string | undefined;
   /** The manager of the machine's service, or of this user's. Throws FAILED where the platform has no such thing. */

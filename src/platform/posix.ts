@@ -11,10 +11,13 @@ export function currentUser(): OsUser {
 export function writableByOthers(path: string): string | undefined {
   const { uid, mode } = statSync(path);
   if (uid !== 0 && uid !== process.geteuid?.()) return `it belongs to user id ${uid}`;
-  // A sticky folder (/tmp) lets nobody rename or remove what is ours.
-  if ((mode & 0o022) !== 0 && (mode & constants.S_IFMT) === constants.S_IFDIR && (mode & 0o1000) !== 0)
-    return undefined;
   return (mode & 0o022) === 0 ? undefined : `its mode is ${octal(mode)}`;
+}
+
+export function replaceableByOthers(folder: string): string | undefined {
+  const reason = writableByOthers(folder);
+  // A sticky folder (/tmp) lets nobody rename or remove what is ours.
+  return reason?.startsWith('its mode') && (statSync(folder).mode & 0o1000) !== 0 ? undefined : reason;
 }
 
 export function readableByOthers(path: string): string | undefined {

@@ -1,8 +1,9 @@
 /** The system user of the service: what it is given so that it can read its configuration, and how it is taken back. */
-import { chmodSync, chownSync, lchownSync, lstatSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { fchownSync, lstatSync, mkdirSync, type Stats, statSync } from 'node:fs';
 import path from 'node:path';
 import { SteepError } from '../lib/errors.ts';
 import { groupOfUser, userId } from './libc.ts';
+import { changeMode, changeOwner, hasOneName, openTree } from './owned-files.ts';
 import type { ServiceOptions, Step } from './service.ts';
 import { modeOf, modeStep, quoted } from './steps.ts';
 
@@ -41,8 +42,12 @@ export function grants(
   options: ServiceOptions,
 ): Step[] {
   if (user === 'root') return [];
-  const ours = (file: string): boolean =>
-    belongsTo('root', file) || (before !== undefined && belongsTo(before, file));
+  const isOurs = ({ uid }: Stats): boolean => uid === 0 || (before !== undefined && uid === userId(before));
+  // What a link leads to lies elsewhere.
+  const ours = (file: string): boolean => {
+    const found = lstatSync(file, { throwIfNoEntry: false });
+    return found !== undefined && !found.isSymbolicLink() && hasOneName(found) && isOurs(found);
+  };
   const { config, keyFile, reads } = options;
   const folder = path.dirname(config);
   const inside = reads.filter((file) => file !== keyFile && file.startsWith(`${folder}/`));
@@ -56,13 +61,8 @@ export function grants(
       .map((dir) => modeStep(dir, (modeOf(dir) ?? 0) | 0o011)),
     ...[config, ...inside].filter(ours).flatMap((file) => letGroupRead(file, user)),
     ...(keyFile?.startsWith(`${folder}/`) && ours(keyFile) ? [giveFile(keyFile, user)] : []),
-    ...own.map((each) => giveFolder(each, user, ours)),
+    ...own.map((each) => giveFolder(each, user, isOurs)),
   ];
-}
-
-function belongsTo(user: string, file: string): boolean {
-  const uid = userId(user);
-  return uid !== undefined && lstatSync(file, { throwIfNoEntry: false })?.uid === uid;
 }
 
 function letGroupRead(file: string, user: string): Step[] {
@@ -72,7 +72,7 @@ function letGroupRead(file: string, user: string): Step[] {
     {
       title: `chgrp ${user} ${quoted(file)}`,
       isDone: () => statSync(file).gid === idsOf(user)?.gid,
-      run: () => chownSync(file, 0, idsOrThrow(user).gid),
+      run: () => changeOwner(file, 0, idsOrThrow(user).gid),
     },
     modeStep(file, mode | 0o040),
   ];
@@ -84,54 +84,38 @@ function giveFile(file: string, user: string): Step {
     isDone: () => statSync(file).uid === idsOf(user)?.uid,
     run() {
       const { uid, gid } = idsOrThrow(user);
-      chownSync(file, uid, gid);
+      changeOwner(file, uid, gid);
     },
   };
 }
 
-/** With all in it that is root's or was the user's before; nobody else's, should the folder be shared. */
-function giveFolder({ folder, mode }: OwnFolder, user: string, ours: (file: string) => boolean): Step {
-  const toGive = (): string[] => {
-    const uid = idsOf(user)?.uid;
-    return [...tree(folder)].filter((file) => lstatSync(file).uid !== uid && ours(file));
-  };
+/**
+ * With all in it that is root's or was the user's before; nobody else's, should the folder be shared. The user may write
+ * there, and could do so while this goes on.
+ */
+function giveFolder({ folder, mode }: OwnFolder, user: string, isOurs: (found: Stats) => boolean): Step {
+  const isToGive = (found: Stats): boolean =>
+    found.uid !== idsOf(user)?.uid && isOurs(found) && hasOneName(found);
   return {
     title: `mkdir -p ${quoted(folder)} && chown -R ${user}: ${quoted(folder)}`,
-    isDone: () => modeOf(folder) !== undefined && toGive().length === 0,
+    isDone: () => modeOf(folder) !== undefined && !openTree(folder).some(({ found }) => isToGive(found)),
     run() {
-      if (mkdirSync(folder, { recursive: true }) !== undefined) chmodSync(folder, mode);
+      if (mkdirSync(folder, { recursive: true }) !== undefined) changeMode(folder, mode);
       const { uid, gid } = idsOrThrow(user);
-      // Not what a link points to.
-      for (const file of toGive()) lchownSync(file, uid, gid);
+      for (const { fd, found } of openTree(folder)) if (isToGive(found)) fchownSync(fd, uid, gid);
     },
   };
 }
 
 /** What belongs to the user below these folders goes back to root, before the user goes. */
 export function takeBack(user: string, folders: readonly string[]): Step[] {
-  return folders.map((folder) => {
-    const theirs = (): string[] => {
-      const ids = idsOf(user);
-      return [...tree(folder)].filter((file) => {
-        const { uid, gid } = lstatSync(file);
-        return uid === ids?.uid || gid === ids?.gid;
-      });
-    };
-    return {
-      title: `chown root: what belongs to ${user} in ${folder}`,
-      isDone: () => theirs().length === 0,
-      run: () => {
-        for (const file of theirs()) lchownSync(file, 0, 0);
-      },
-    };
-  });
-}
-
-/** The folder and all below it; nothing if it is not there. */
-function* tree(folder: string): Generator<string> {
-  const found = lstatSync(folder, { throwIfNoEntry: false });
-  if (!found) return;
-  yield folder;
-  if (!found.isDirectory()) return;
-  for (const name of readdirSync(folder)) yield* tree(path.join(folder, name));
+  const ids = idsOf(user);
+  const isTheirs = ({ uid, gid }: Stats): boolean => uid === ids?.uid || gid === ids?.gid;
+  return folders.map((folder) => ({
+    title: `chown root: what belongs to ${user} in ${folder}`,
+    isDone: () => !openTree(folder).some(({ found }) => isTheirs(found)),
+    run() {
+      for (const { fd, found } of openTree(folder)) if (isTheirs(found)) fchownSync(fd, 0, 0);
+    },
+  }));
 }

@@ -1,8 +1,9 @@
 /** Steps of `install` and `uninstall`: the same data are printed by --dry-run and done. */
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { writeFileAtomic } from '../lib/atomic-file.ts';
 import { codeOf, messageOf, SteepError } from '../lib/errors.ts';
+import { changeMode } from './owned-files.ts';
 import { runTool } from './tool.ts';
 import type { Step } from './service.ts';
 
@@ -22,7 +23,8 @@ export function writeStep(file: string, content: string, mode = 0o644): Step {
 export function removeStep(file: string): Step {
   return {
     title: `rm ${file}`,
-    isDone: () => !existsSync(file),
+    // A folder of that name is none that we made.
+    isDone: () => lstatSync(file, { throwIfNoEntry: false })?.isDirectory() ?? true,
     run: () => guarded(`cannot remove ${file}`, () => rmSync(file, { force: true })),
   };
 }
@@ -31,7 +33,7 @@ export function modeStep(file: string, mode: number): Step {
   return {
     title: `chmod ${octal(mode)} ${quoted(file)}`,
     isDone: () => !existsSync(file) || modeOf(file) === mode,
-    run: () => guarded(`cannot change the mode of ${file}`, () => chmodSync(file, mode)),
+    run: () => guarded(`cannot change the mode of ${file}`, () => changeMode(file, mode)),
   };
 }
 

@@ -1,10 +1,22 @@
 /** Unix sockets of the daemon: who may have the path, who may connect, and who did. */
-import { chmodSync, chownSync, lstatSync, mkdirSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  rmSync,
+} from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { codeOf, messageOf, SteepError } from '../lib/errors.ts';
 import { groupId, socketOption, userId, userName } from './libc.ts';
 import type { IpcAccess, OsUser, Peer } from './platform.ts';
+import { changeMode } from './owned-files.ts';
 import { currentUser, lockFile } from './posix.ts';
 
 /** The account of the system service. */
@@ -44,8 +56,10 @@ export async function listenLocally(
 
 function giveAccess(address: string, { mode, group }: IpcAccess, gid: number | undefined): void {
   try {
-    if (gid !== undefined) chownSync(address, -1, gid);
-    chmodSync(address, mode);
+    withoutLinks(address, (socket) => {
+      if (gid !== undefined) chownSync(socket, -1, gid);
+      chmodSync(socket, mode);
+    });
   } catch (error) {
     throw new SteepError('FAILED', `cannot give ${address} to group ${group}: ${messageOf(error)}`, {
       cause: error,
@@ -54,12 +68,31 @@ function giveAccess(address: string, { mode, group }: IpcAccess, gid: number | u
   }
 }
 
+/** Of Linux: names a file without opening it. */
+const O_PATH = 0o10000000;
+const OPEN_FILES = '/proc/self/fd';
+
+/** Whoever owns the folder of `ipc.path` could put a link in the socket's place, and have another file's mode changed. */
+function withoutLinks(address: string, change: (path: string) => void): void {
+  if (!existsSync(OPEN_FILES)) {
+    change(address);
+    return;
+  }
+  const fd = openSync(address, O_PATH | constants.O_NOFOLLOW);
+  try {
+    if (!fstatSync(fd).isSocket()) throw new Error('something else was put in its place');
+    change(`${OPEN_FILES}/${fd}`);
+  } finally {
+    closeSync(fd);
+  }
+}
+
 function makeFolder(folder: string): void {
   try {
     const first = mkdirSync(folder, { recursive: true });
     if (first === undefined) return;
     // Whatever the umask: who may use the socket must get through to it.
-    for (let made = folder; made.length >= first.length; made = path.dirname(made)) chmodSync(made, 0o755);
+    for (let made = folder; made.length >= first.length; made = path.dirname(made)) changeMode(made, 0o755);
   } catch (error) {
     throw new SteepError('FAILED', `cannot make ${folder}: ${messageOf(error)}`, { cause: error });
   }
@@ -194,7 +227,16 @@ function descriptorOf(socket: net.Socket): number | undefined {
 export function distrust(address: string, serviceUser: string): string | undefined {
   const found = lstatSync(address);
   if (!found.isSocket()) return 'it is no socket';
-  if (found.uid === 0 || found.uid === currentUser().uid || found.uid === userId(serviceUser))
-    return undefined;
-  return `it belongs to ${userName(found.uid)}`;
+  return isBelieved(found.uid, serviceUser) ? undefined : `it belongs to ${userName(found.uid)}`;
+}
+
+/** Likewise of whoever is at the other end. */
+export function distrustPeer(peer: Peer | undefined, serviceUser: string): string | undefined {
+  const uid = peer?.user.uid;
+  if (uid === undefined || isBelieved(uid, serviceUser)) return undefined;
+  return `a process of ${userName(uid)} took the call`;
+}
+
+function isBelieved(uid: number, serviceUser: string): boolean {
+  return uid === 0 || uid === currentUser().uid || uid === userId(serviceUser);
 }

@@ -33,12 +33,14 @@ export const windows: Platform = {
   runtimeDirs: () => ({ system: undefined, user: undefined }),
   currentUser: () => ({ name: userInfo().username, uid: undefined, privileged: isAdministrator() }),
   writableByOthers: () => undefined, // `install` sets the ACL of %PROGRAMDATA%\steep; a profile is private
+  replaceableByOthers: () => undefined,
   readableByOthers: () => undefined,
   lockFile,
   ipcAddresses: () => ({ private: String.raw`\\.\pipe\steep-repl`, shared: undefined }),
   listenLocally: listenOnPipe,
   peerOf: () => undefined, // the other end of a pipe cannot be identified
   distrust: () => undefined,
+  distrustPeer: () => undefined,
   listenerOf: () => undefined,
   serviceManager: (scope, env) => windowsServiceManager(scope, windows.configDirs(env).system),
   serviceHost: () => undefined, // the SCM starts `steep-repl service`

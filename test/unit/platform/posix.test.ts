@@ -12,7 +12,13 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { currentUser, lockFile, readableByOthers, writableByOthers } from '../../../src/platform/posix.ts';
+import {
+  currentUser,
+  lockFile,
+  readableByOthers,
+  replaceableByOthers,
+  writableByOthers,
+} from '../../../src/platform/posix.ts';
 
 const source = path.resolve(import.meta.dir, '../../../src/platform/posix.ts');
 const folder = mkdtempSync(path.join(tmpdir(), 'posix-'));
@@ -53,7 +59,13 @@ describe.skipIf(windows)('writableByOthers', () => {
   });
 
   test('trusts a folder like /tmp, where nobody can replace what is ours', () => {
-    expect(writableByOthers(folderWithMode(0o1777))).toBeUndefined();
+    expect(replaceableByOthers(folderWithMode(0o1777))).toBeUndefined();
+    expect(replaceableByOthers(folderWithMode(0o777))).toBe('its mode is 0777');
+    expect(replaceableByOthers(fileWithMode(0o600))).toBeUndefined();
+  });
+
+  test('refuses it where they must not even add something of theirs', () => {
+    expect(writableByOthers(folderWithMode(0o1777))).toBe('its mode is 1777');
     expect(writableByOthers(fileWithMode(0o1666))).toBe('its mode is 1666');
   });
 
