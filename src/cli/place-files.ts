@@ -1,10 +1,11 @@
 /** Puts the extension's files where PostgreSQL finds them. */
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { extensionFiles } from '../db/extension-files.ts';
 import { writeFileAtomic } from '../lib/atomic-file.ts';
 import { childEnv } from '../lib/child-env.ts';
 import { codeOf, messageOf, SteepError } from '../lib/errors.ts';
+import { readPlainFile } from '../lib/plain-file.ts';
 
 const PG_CONFIG_LIMIT_MS = 10_000;
 
@@ -57,7 +58,7 @@ export function placeFiles(folder: string): string[] {
 
 function contentOf(file: string): string | undefined {
   try {
-    return readFileSync(file, 'utf8');
+    return readPlainFile(file);
   } catch {
     return undefined;
   }

@@ -63,7 +63,7 @@ function writableProblems(file: string, platform: Platform): Problem[] {
   const real = realpathSync(file);
   const paths = new Set([file, path.dirname(file), path.dirname(real)]);
   return [...paths].flatMap((each) => {
-    const reason = platform.writableByOthers(each);
+    const reason = each === file ? platform.writableByOthers(each) : platform.replaceableByOthers(each);
     if (reason === undefined) return [];
     const what =
       each === file

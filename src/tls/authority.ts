@@ -3,9 +3,9 @@
  * over, because every certificate of the cluster hangs on it.
  */
 import { createPrivateKey, type X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { codeOf, messageOf, SteepError } from '../lib/errors.ts';
+import { readPlainFile } from '../lib/plain-file.ts';
 import type { Platform } from '../platform/index.ts';
 import { invalidityOf } from './expiry.ts';
 import { certificatesIn, factsOf } from './facts.ts';
@@ -77,7 +77,7 @@ function certificateOfKey(
 
 function contentOf(file: string): string | undefined {
   try {
-    return readFileSync(file, 'utf8');
+    return readPlainFile(file);
   } catch (error) {
     const code = codeOf(error);
     if (code === 'ENOENT') return undefined;

@@ -1,6 +1,6 @@
 /** The files of mutual TLS as they lie on disk, not yet looked into. */
-import { readFileSync } from 'node:fs';
 import { codeOf, messageOf, SteepError } from '../lib/errors.ts';
+import { readPlainFile } from '../lib/plain-file.ts';
 import type { Platform } from '../platform/index.ts';
 
 /** Paths, named as below `grpc.tls` of the configuration. */
@@ -49,7 +49,7 @@ function crlOf(file: string | undefined): string | undefined {
 
 function contentOf(file: string): string | undefined {
   try {
-    return readFileSync(file, 'utf8');
+    return readPlainFile(file);
   } catch (error) {
     const code = codeOf(error);
     if (code === 'ENOENT') return undefined;

@@ -1,14 +1,14 @@
 /** `tls init`: a CA, if there is none, and the certificate of this node; the command only prints what this did. */
 import { X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { codeOf, messageOf, SteepError } from '../lib/errors.ts';
+import { readPlainFile } from '../lib/plain-file.ts';
 import type { Platform } from '../platform/index.ts';
 import { caKeyFile, lockAuthority, readAuthority } from './authority.ts';
 import { type CertificateFacts, certificatesIn, factsOf, shortAddress } from './facts.ts';
 import type { TlsFiles } from './files.ts';
 import { issueNode, makeCa, type Pair } from './issue.ts';
-import { makeFolder, type Owner, ownerOf, writeAuthority, writePair } from './store.ts';
+import { makeFolder, refuseSharedFolder, type Owner, ownerOf, writeAuthority, writePair } from './store.ts';
 
 export interface InitOptions {
   files: TlsFiles;
@@ -66,11 +66,7 @@ export async function initTls(options: InitOptions): Promise<InitResult> {
 /** Open to others: the daemon's user reads certificates in it; keys have their own modes. */
 function prepareFolder(folder: string, platform: Platform): void {
   makeFolder(folder, 0o755);
-  const unsafe = platform.writableByOthers(folder);
-  if (unsafe === undefined) return;
-  throw new SteepError('PERMISSION_DENIED', `${folder}: others may write this folder (${unsafe})`, {
-    hint: `they could put their own CA there:  chmod go-w ${folder}`,
-  });
+  refuseSharedFolder(folder, platform);
 }
 
 /** What `tls init` made here before; undefined: nothing. Throws CONFLICT for anything else. */
@@ -112,7 +108,7 @@ function keyOwner(keyFile: string, stateDir: string, platform: Platform): Owner 
 
 function contentOf(file: string): string | undefined {
   try {
-    return readFileSync(file, 'utf8');
+    return readPlainFile(file);
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined;
     throw new SteepError('PERMISSION_DENIED', `${file} cannot be read: ${messageOf(error)}`, {

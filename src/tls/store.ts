@@ -1,8 +1,10 @@
 /** Puts certificates and keys on disk. */
-import { chmodSync, chownSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import { chownSync, mkdirSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { writeFileAtomic } from '../lib/atomic-file.ts';
 import { codeOf, messageOf, SteepError } from '../lib/errors.ts';
+import type { Platform } from '../platform/index.ts';
+import { changeMode } from '../platform/owned-files.ts';
 import { caKeyFile } from './authority.ts';
 import type { Pair } from './issue.ts';
 
@@ -24,7 +26,18 @@ export function ownerOf(file: string): Owner | undefined {
 /** Makes the folder and those above it; an existing one keeps its mode, whatever the umask says about a new one. */
 export function makeFolder(folder: string, mode: number): void {
   boundary(folder, () => {
-    if (mkdirSync(folder, { recursive: true, mode }) !== undefined) chmodSync(folder, mode);
+    if (mkdirSync(folder, { recursive: true, mode }) !== undefined) changeMode(folder, mode);
+  });
+}
+
+/** Throws PERMISSION_DENIED for a folder where others could put a CA of theirs in the place of ours. */
+export function refuseSharedFolder(folder: string, platform: Pick<Platform, 'writableByOthers'>): void {
+  const unsafe = platform.writableByOthers(folder);
+  if (unsafe === undefined) return;
+  throw new SteepError('PERMISSION_DENIED', `${folder}: others may write this folder (${unsafe})`, {
+    hint: unsafe.includes('mode')
+      ? `they could put their own CA there:  chmod go-w ${folder}`
+      : 'they could put their own CA there: choose another folder',
   });
 }
 

@@ -1,4 +1,4 @@
-import { chmodSync, chownSync, copyFileSync, mkdirSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { lookupOrder, isThere } from '../../config/locate.ts';
 import { schema } from '../../config/schema.ts';
@@ -64,7 +64,7 @@ function write(file: string, backup: string | null, text: string, platform: Plat
   const folder = path.dirname(file);
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const unsafe = platform.writableByOthers(folder);
+    const unsafe = platform.replaceableByOthers(folder);
     if (unsafe !== undefined)
       throw new SteepError(
         'PERMISSION_DENIED',
@@ -74,7 +74,8 @@ function write(file: string, backup: string | null, text: string, platform: Plat
         },
       );
     const before = backup === null ? undefined : statSync(file);
-    if (backup !== null) copyFileSync(file, backup);
+    // Into a new file of ours: under the name of the backup somebody else's may wait.
+    if (backup !== null) writeFileAtomic(backup, readFileSync(file), 0o600);
     writeFileAtomic(file, text, 0o600);
     // The user of an installed service may read the old one.
     if (before && platform.currentUser().privileged) {

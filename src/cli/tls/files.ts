@@ -1,6 +1,7 @@
 /** The files of TLS one by one, each for itself: what `tls show` prints. How they fit together says `tls verify`. */
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { codeOf, messageOf } from '../../lib/errors.ts';
+import { readPlainFile } from '../../lib/plain-file.ts';
 import type { Platform } from '../../platform/index.ts';
 import { caKeyFile } from '../../tls/authority.ts';
 import { crlsIn, isCrlOf } from '../../tls/crl.ts';
@@ -56,15 +57,15 @@ function describe(
 }
 
 function certificates(file: string): Partial<FileFacts> {
-  const found = certificatesIn(readFileSync(file, 'utf8')).map(factsOf);
+  const found = certificatesIn(readPlainFile(file)).map(factsOf);
   const now = new Date();
   const invalid = found.flatMap(({ notBefore, notAfter }) => invalidityOf(notBefore, notAfter, now) ?? []);
   return { certificates: found, problem: found.length === 0 ? 'holds no certificate (PEM)' : invalid[0] };
 }
 
 function crls(file: string, caFile: string): CrlFacts[] {
-  const cas = certificatesIn(readFileSync(caFile, 'utf8'));
-  return crlsIn(readFileSync(file, 'utf8')).map((crl) => {
+  const cas = certificatesIn(readPlainFile(caFile));
+  return crlsIn(readPlainFile(file)).map((crl) => {
     const ca = cas.find((candidate) => isCrlOf(crl, candidate));
     const { thisUpdate, nextUpdate, serials } = crl;
     return { issuer: ca && factsOf(ca).subject, thisUpdate, nextUpdate, revoked: serials.length };

@@ -7,7 +7,7 @@ import { readAuthority } from '../../tls/authority.ts';
 import { factsOf } from '../../tls/facts.ts';
 import { isClientName, isNodeId } from '../../tls/identity.ts';
 import { issueClient, issueNode, type Pair } from '../../tls/issue.ts';
-import { makeFolder, ownerOf, writePair, writePublic } from '../../tls/store.ts';
+import { makeFolder, ownerOf, refuseSharedFolder, writePair, writePublic } from '../../tls/store.ts';
 import { defineCommand } from '../command.ts';
 import { configArg, jsonArg, printJson, printText } from '../output.ts';
 import { certificateJson, hostArg, hostsFrom, keyReaders, readLocal, untilText } from './local.ts';
@@ -47,6 +47,7 @@ export const command = defineCommand({
     if (!args.force) refuseExisting(Object.values(targets));
     const pair = await sign(authority, subject);
     makeFolder(folder, 0o700);
+    refuseSharedFolder(folder, platform);
     writePair(targets, pair);
     writePublic(targets.ca, readFileSync(files.ca_file, 'utf8'));
 
