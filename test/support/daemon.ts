@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { steepReplCommand } from './cli.ts';
 import type { TestPostgres } from './postgres.ts';
+import { PASSWORD, refuseSecrets, textsBelow } from './secrets.ts';
 import { waitFor, within } from './wait.ts';
 
 export interface LogLine {
@@ -76,6 +77,7 @@ export class DaemonHome implements AsyncDisposable {
       XDG_CONFIG_HOME: path.join(home, 'config'),
       XDG_STATE_HOME: path.join(home, 'state'),
       XDG_RUNTIME_DIR: path.join(this.folder, 'run'),
+      PGPASSWORD: PASSWORD,
       ...(STEEP_TEST_RUN === undefined ? {} : { STEEP_TEST_RUN }),
       ...changes,
     };
@@ -104,8 +106,11 @@ export class DaemonHome implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const ended = await Promise.all(this.daemons.map((daemon) => daemon.end()));
     rmSync(this.pidFile, { force: true }); // of those that were killed
+    const left = textsBelow(this.stateDir);
     rmSync(this.folder, { recursive: true, force: true });
     if (ended.includes(false)) throw new Error('a daemon did not end by SIGTERM within 15 s');
+    refuseSecrets(left);
+    for (const { stdout, stderr } of this.daemons) refuseSecrets({ 'its output': stdout, 'its log': stderr });
   }
 }
 

@@ -11,6 +11,7 @@ import { IpcClient } from '../../src/ipc/client.ts';
 import { thisPlatform } from '../../src/platform/index.ts';
 import { freePort } from './ports.ts';
 import { TestPostgres } from './postgres.ts';
+import { PASSWORD } from './secrets.ts';
 import { waitFor } from './wait.ts';
 
 const once = process.argv.includes('--once');
@@ -90,7 +91,7 @@ class DemoNode implements AsyncDisposable {
   run(): void {
     console.log(`$ steep-repl run --config ${this.config} &`);
     this.daemon = Bun.spawn(['bun', main, 'run', '--config', this.config], {
-      env: { ...process.env, STEEP_REPL_LOG_FORMAT: 'pretty' },
+      env: { ...process.env, PGPASSWORD: PASSWORD, STEEP_REPL_LOG_FORMAT: 'pretty' },
       stdio: ['ignore', 'inherit', 'inherit'],
     });
   }

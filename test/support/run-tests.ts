@@ -1,10 +1,12 @@
 /**
  * `bun test/support/run-tests.ts PLACE…`: runs the tests of those folders or files of test/, two folders at a time,
- * in a temporary folder of their own; prints `N passed, N failed`, and fails when a test left a process or a file.
+ * in a temporary folder of their own; prints `N passed, N failed`, and fails when a test left a process or a file, or
+ * when an output shows a secret.
  */
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
+import { secretIn } from './secrets.ts';
 
 const root = path.join(import.meta.dir, '../..');
 const places = process.argv.slice(2);
@@ -73,6 +75,11 @@ async function run(place: string): Promise<void> {
   const passed = Number(/^\s*(\d+) pass$/m.exec(err)?.[1] ?? 0);
   const failed = Number(/^\s*(\d+) fail$/m.exec(err)?.[1] ?? 0);
   failures.push(...failuresIn(place, err));
+  const shown = secretIn(out) ?? secretIn(err);
+  if (shown !== undefined) {
+    failures.push(`${place}: its output shows ${shown}`);
+    total.failed += 1;
+  }
   if (status !== 0 && failed === 0) failures.push(`${place}: exit ${status}`);
   total.passed += passed;
   total.failed += status !== 0 && failed === 0 ? 1 : failed;

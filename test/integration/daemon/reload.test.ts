@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { DaemonHome, shownBy } from '../../support/daemon.ts';
 import { TestPostgres } from '../../support/postgres.ts';
+import { SECRET_MARK } from '../../support/secrets.ts';
 import { waitFor } from '../../support/wait.ts';
 import { actions, audited, newDatabase, untilAudited } from './support.ts';
 
@@ -123,8 +124,8 @@ describe('retention', () => {
 });
 
 describe('a password', () => {
-  const SECRET = 'pl4nted-Secret-"7';
-  const FILE_SECRET = 'from-the-c0mmand-8';
+  const SECRET = `pl4nted-${SECRET_MARK}-"7`;
+  const FILE_SECRET = `from-the-c0mmand-${SECRET_MARK}-8`;
 
   /** A server on which the user must give a password. */
   async function strict(password: string): Promise<TestPostgres> {

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { Sandbox, steepReplCommand } from '../../support/cli.ts';
 import { ask } from '../../support/ipc-raw.ts';
 import type { TestPostgres } from '../../support/postgres.ts';
+import { PASSWORD, refuseSecrets, textsBelow } from '../../support/secrets.ts';
 import { waitFor } from '../../support/wait.ts';
 
 export interface DaemonOptions {
@@ -39,7 +40,7 @@ export class TestDaemon implements AsyncDisposable {
       ipc,
     });
     this.process = Bun.spawn([...steepReplCommand, 'run', '--config', sandbox.config], {
-      env: { ...sandbox.env, STEEP_REPL_LOG_FORMAT: 'json', ...env },
+      env: { ...sandbox.env, PGPASSWORD: PASSWORD, STEEP_REPL_LOG_FORMAT: 'json', ...env },
       cwd: sandbox.folder,
       stdio: ['ignore', 'ignore', 'pipe'],
     });
@@ -120,7 +121,9 @@ export class TestDaemon implements AsyncDisposable {
       await this.process.exited;
       clearTimeout(late);
     }
+    const left = textsBelow(path.join(this.sandbox.folder, 'state'));
     this.sandbox[Symbol.dispose]();
+    refuseSecrets({ 'its log': this.log, ...left });
   }
 
   private async keepLog(): Promise<void> {

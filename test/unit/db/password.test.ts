@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type PasswordOptions, passwordFrom } from '../../../src/db/password.ts';
 import { SteepError } from '../../../src/lib/errors.ts';
+import { SECRET_MARK } from '../../support/secrets.ts';
 import { waitFor } from '../../support/wait.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'password-'));
@@ -11,7 +12,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 let count = 0;
 const fresh = (): string => path.join(folder, `file-${++count}`);
 
-const SECRET = 'hunter2-top-secret';
+const SECRET = `hunter2-${SECRET_MARK}`;
 const sh = (script: string): string[] => ['/bin/sh', '-c', script];
 
 /** The error that the command ends in; it may quote neither arguments nor output. */
