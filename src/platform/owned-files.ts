@@ -20,6 +20,7 @@ const LOOK = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NON
 
 /** Throws system errors; ELOOP for a link. */
 export function changeMode(file: string, mode: number): void {
+  if (process.platform === 'win32') return; // which has no modes, and opens no folders
   opened(file, (fd) => fchmodSync(fd, mode));
 }
 
