@@ -91,6 +91,7 @@ async function run(name: string): Promise<boolean> {
     child.exited,
   ]);
   clearInterval(watch);
+  end(child.pid); // daemons that it could not end
   running.delete(child.pid);
   const good = status === 0;
   process.stdout.write(good ? out : `${out}${err}${hung}FAILED fuzz ${name}: exit ${status}\n`);
