@@ -29,13 +29,8 @@ export function prepareStateDir(dir: string, platform: Platform): void {
  */
 export function openToOthers(dir: string, platform: Platform): { reason: string; hint: string } | undefined {
   const reason = platform.writableByOthers(dir);
-  const { mode } = statSync(dir);
-  if (reason === undefined && (mode & 0o1000) !== 0 && (mode & 0o022) !== 0)
-    return {
-      reason: `its mode is ${(mode & 0o7777).toString(8)}`,
-      hint: 'set state_dir to a folder of its own',
-    };
   if (reason === undefined) return undefined;
+  if ((statSync(dir).mode & 0o1000) !== 0) return { reason, hint: 'set state_dir to a folder of its own' };
   const { name } = platform.currentUser();
   return { reason, hint: reason.includes('mode') ? `chmod 700 ${dir}` : `chown ${name} ${dir}` };
 }

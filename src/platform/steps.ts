@@ -44,7 +44,7 @@ export function folderStep(folder: string, mode: number): Step {
     run: () =>
       guarded(`cannot make ${folder}`, () => {
         mkdirSync(folder, { recursive: true });
-        chmodSync(folder, mode);
+        changeMode(folder, mode);
       }),
   };
 }

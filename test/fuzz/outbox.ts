@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { startAuditTrail } from '../../src/daemon/audit-trail.ts';
+import { Complaint } from '../../src/daemon/complaint.ts';
 import { Outbox } from '../../src/daemon/outbox.ts';
 import { createLogger } from '../../src/lib/log.ts';
 import { targetFor, Watched } from '../integration/db/support.ts';
@@ -47,7 +48,14 @@ export async function openOutbox(): Promise<Target> {
     async check({ outbox: bytes }) {
       writeFileSync(file, bytes!);
       const outbox = new Outbox({ file, nodeId: 'node-a' });
-      await using trail = startAuditTrail({ outbox, database: watched.database, log, onWritten: () => {} });
+      const complaint = new Complaint('owed', log);
+      await using trail = startAuditTrail({
+        outbox,
+        database: watched.database,
+        log,
+        complaint,
+        onWritten: () => {},
+      });
       await trail.flush(30_000);
       if (outbox.size > 0)
         fail(`${outbox.size} events are stuck: ${existsSync(file) ? readFileSync(file, 'utf8') : ''}`);
