@@ -1,9 +1,7 @@
 /** Bun for Windows with our icon and version: Bun itself can set them on Windows only. */
 import { readFileSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
 import packageJson from '../package.json' with { type: 'json' };
 import { ICON_SIZES, iconBitmap } from './icon.ts';
-import { npmPackage } from './npm-package.ts';
 import { Data, NtExecutable, NtExecutableResource, Resource } from './resedit.ts';
 
 const RT_ICON = 3;
@@ -11,9 +9,8 @@ const RT_GROUP_ICON = 14;
 const ENGLISH = 1033;
 const UNICODE = 1200;
 
-/** Writes the runtime of a package like `@oven/bun-windows-x64` to `file`; what is compiled into it keeps the rest. */
-export function writeWindowsRuntime(packageName: string, file: string): void {
-  const runtime = path.join(npmPackage(packageName), 'bin/bun.exe');
+/** Writes Bun's `runtime` anew to `file`; what is compiled into it keeps icon and version. */
+export function writeWindowsRuntime(runtime: string, file: string): void {
   const executable = NtExecutable.from(readFileSync(runtime), { ignoreCert: true }); // Bun's signature ends here
   const resources = NtExecutableResource.from(executable);
   resources.entries = resources.entries.filter(({ type }) => type !== RT_ICON && type !== RT_GROUP_ICON);

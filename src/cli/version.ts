@@ -1,11 +1,12 @@
 import { defineCommand } from './command.ts';
 import { jsonArg, printJson, printText } from './output.ts';
-import { version } from './version-info.ts';
+import { commit, target, version } from './version-info.ts';
 
 export const command = defineCommand({
   args: { json: jsonArg },
   run({ json }) {
-    if (json) printJson({ version, bun: Bun.version, platform: `${process.platform}-${process.arch}` });
+    const platform = `${process.platform}-${process.arch}`;
+    if (json) printJson({ version, commit, target, bun: Bun.version, platform });
     else printText(`steep-repl ${version}`);
   },
 });
