@@ -1,8 +1,16 @@
-/** The commit that is built: `-dirty` behind it when files differ from it, `unknown` outside of a git checkout. */
-export function currentCommit(): string {
-  const commit = git('rev-parse', 'HEAD');
-  if (commit === undefined) return 'unknown';
-  return git('status', '--porcelain') === '' ? commit : `${commit}-dirty`;
+export interface Commit {
+  /** Its hash: `-dirty` behind it when files differ from it, `unknown` outside of a git checkout. */
+  commit: string;
+  /** When it was made, in UTC; 1970 outside of a git checkout. */
+  date: string;
+}
+
+/** The commit that is built. */
+export function currentCommit(): Commit {
+  const [hash, seconds] = git('log', '-1', '--format=%H %ct')?.split(' ') ?? [];
+  const date = new Date(Number(seconds ?? 0) * 1000).toISOString().replace('.000Z', 'Z');
+  if (hash === undefined) return { commit: 'unknown', date };
+  return { commit: git('status', '--porcelain') === '' ? hash : `${hash}-dirty`, date };
 }
 
 function git(...args: string[]): string | undefined {

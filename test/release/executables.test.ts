@@ -29,7 +29,7 @@ describe.each(LINUX)('%s', (target) => {
     expect(stderr).toBe('');
     expect(JSON.parse(stdout)).toEqual({
       version: packageJson.version,
-      commit: currentCommit(),
+      commit: currentCommit().commit,
       target,
       bun: packageJson.devDependencies.bun,
       platform: `linux-${arch}`,
@@ -103,7 +103,7 @@ describe('all', () => {
     async (target) => {
       const folder = mkdtempSync(path.join(tmpdir(), 'again-'));
       try {
-        await buildTarget(folder, target, currentCommit());
+        await buildTarget(folder, target, currentCommit().commit);
         const again = readFileSync(path.join(folder, targets[target].file));
         expect(again.equals(bytesOf(target))).toBe(true);
       } finally {
