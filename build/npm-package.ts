@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import lock from '../package-lock.json' with { type: 'json' };
+import { run } from './run.ts';
 
 const cache = path.join(import.meta.dir, '../node_modules/.cache/steep-repl');
 
@@ -16,23 +17,18 @@ export function npmPackage(name: string): string {
   mkdirSync(cache, { recursive: true });
   const work = mkdtempSync(path.join(cache, 'unpacking-'));
   try {
-    run(['npm', 'pack', '--silent', `${name}@${version}`], work);
+    run(['npm', 'pack', '--silent', `${name}@${version}`], {}, work);
     const [tarball = ''] = readdirSync(work);
     const hash = createHash('sha512').update(readFileSync(path.join(work, tarball)));
     if (`sha512-${hash.digest('base64')}` !== integrity)
       throw new Error(`${name} ${version} is not what package-lock.json pins`);
-    run(['tar', '-xzf', tarball], work);
+    run(['tar', '-xzf', tarball], {}, work);
     // Whoever was faster at the same time has unpacked the same.
     if (!existsSync(folder)) renameSync(path.join(work, 'package'), folder);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
   return folder;
-}
-
-function run(command: string[], cwd: string): void {
-  const { exitCode, stderr } = Bun.spawnSync(command, { cwd, stdin: 'ignore', stdout: 'ignore' });
-  if (exitCode !== 0) throw new Error(`${command.join(' ')}: ${stderr.toString()}`);
 }
 
 /** For scripts: `bun build/npm-package.ts NAME` prints the folder. */

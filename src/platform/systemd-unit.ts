@@ -1,6 +1,7 @@
 /** The text of the unit: what systemd is to know, and what the daemon may do. */
 import path from 'node:path';
 import type { ServiceOptions, ServiceScope } from './service.ts';
+import { SERVICE_USER } from './unix-socket.ts';
 
 /** Where the machine's daemon keeps its state unless told otherwise. */
 export const STATE_BASE = '/var/lib/steep-repl';
@@ -40,7 +41,7 @@ export function unitText(options: ServiceOptions, scope: ServiceScope, user: str
     ...hardening(options),
   };
   return [
-    '# Written by: steep-repl install. Own settings belong into a drop-in:  systemctl edit steep-repl',
+    '# Of steep-repl’s package, or by steep-repl install. Own settings: a drop-in,  systemctl edit steep-repl',
     ...section('Unit', {
       Description: 'steep-repl: active-active PostgreSQL',
       // No Wants=: PostgreSQL may be anywhere. The order makes the daemon stop first, while it can still say so. Red Hat's
@@ -54,6 +55,16 @@ export function unitText(options: ServiceOptions, scope: ServiceScope, user: str
     ...section('X-Steep', { ConfigFolder: path.posix.dirname(config), StateFolder: stateFolder(options) }),
     '',
   ].join('\n');
+}
+
+/** Makes the user of the machine's service; `comment` says who made it. */
+export function serviceUserCommand(comment: string): string[] {
+  return [
+    ...'useradd --system --user-group --no-create-home --shell /usr/sbin/nologin'.split(' '),
+    `--home-dir=${STATE_BASE}`,
+    `--comment=${comment}`,
+    SERVICE_USER,
+  ];
 }
 
 /** What belongs to the service's user: all of the usual place, or the folder that was configured. */

@@ -19,23 +19,17 @@ import { commandStep, removeStep, writeStep } from './steps.ts';
 import { Systemctl } from './systemctl.ts';
 import { readJournal } from './systemd-journal.ts';
 import { NOT_INSTALLED, SHOWN_PROPERTIES, stateFrom } from './systemd-state.ts';
-import { fieldOf, STATE_BASE, stateFolder, unitText } from './systemd-unit.ts';
+import { fieldOf, serviceUserCommand, stateFolder, unitText } from './systemd-unit.ts';
 import { SERVICE_USER, SHARED_SOCKET } from './unix-socket.ts';
 
 const UNIT = 'steep-repl.service';
 const SYSTEM_UNITS = '/etc/systemd/system';
+/** Of a package (.deb, .rpm): what lies in the folder above goes before it. */
+const PACKAGED_UNIT = path.join('/usr/lib/systemd/system', UNIT);
 /** By which `uninstall` knows that `install` made this user. */
 const COMMENT = 'steep-repl service, made by steep-repl install';
 
-const makeUser = commandStep(
-  [
-    ...'useradd --system --user-group --no-create-home --shell /usr/sbin/nologin'.split(' '),
-    `--home-dir=${STATE_BASE}`,
-    `--comment=${COMMENT}`,
-    SERVICE_USER,
-  ],
-  () => userId(SERVICE_USER) !== undefined,
-);
+const makeUser = commandStep(serviceUserCommand(COMMENT), () => userId(SERVICE_USER) !== undefined);
 
 export function systemdManager(scope: ServiceScope, env: Env): ServiceManager {
   return new Systemd(scope, env);
@@ -43,7 +37,7 @@ export function systemdManager(scope: ServiceScope, env: Env): ServiceManager {
 
 /** The user of the machine's service; undefined: none is installed. */
 export function systemdUser(): string | undefined {
-  return fieldOf(textOf(path.join(SYSTEM_UNITS, UNIT)), 'User');
+  return fieldOf(textOf(path.join(SYSTEM_UNITS, UNIT)) ?? textOf(PACKAGED_UNIT), 'User');
 }
 
 function textOf(file: string): string | undefined {
@@ -108,16 +102,20 @@ class Systemd implements ServiceManager {
         : []),
       // At the end: without a unit nobody could say `uninstall` again.
       removeStep(this.unitFile),
-      this.systemctl.step(
-        ['daemon-reload'],
-        async () => (await this.systemctl.show(UNIT, ['LoadState']))['LoadState'] === 'not-found',
-      ),
+      this.systemctl.step(['daemon-reload'], async () => {
+        const { LoadState, NeedDaemonReload } = await this.systemctl.show(UNIT, [
+          'LoadState',
+          'NeedDaemonReload',
+        ]);
+        return LoadState === 'not-found' || (this.packaged() !== undefined && NeedDaemonReload === 'no');
+      }),
     ];
   }
 
   kept(): string[] {
     const dropIns = `${this.unitFile}.d`;
-    return [...this.folders(), dropIns].filter((folder) => existsSync(folder));
+    const packaged = this.scope === 'system' ? [PACKAGED_UNIT] : [];
+    return [...this.folders(), dropIns, ...packaged].filter((file) => existsSync(file));
   }
 
   commandAs(user = SERVICE_USER, command: readonly string[]): string[] | undefined {
@@ -178,7 +176,11 @@ class Systemd implements ServiceManager {
   }
 
   private unit(): string | undefined {
-    return textOf(this.unitFile);
+    return textOf(this.unitFile) ?? this.packaged();
+  }
+
+  private packaged(): string | undefined {
+    return this.scope === 'system' ? textOf(PACKAGED_UNIT) : undefined;
   }
 
   private async act(verb: string): Promise<void> {
@@ -196,6 +198,8 @@ class Systemd implements ServiceManager {
       ...step,
       isDone: async () => {
         await this.systemctl.show(UNIT, ['LoadState']);
+        // What a package brings is not written again: the next version of it would never be seen.
+        if (!existsSync(this.unitFile) && this.packaged() === text) return true;
         return await step.isDone();
       },
     };

@@ -32,13 +32,13 @@ export class SystemdMachine implements AsyncDisposable {
     this.supervisor = Bun.spawn([...prefix, 'up', this.folder], { stdio: ['ignore', 'inherit', 'inherit'] });
   }
 
-  /** Boots a machine with steep-repl in /usr/local/bin. */
-  static async boot(): Promise<SystemdMachine> {
+  /** Boots a machine with steep-repl in /usr/local/bin, unless told otherwise. */
+  static async boot({ executable = true } = {}): Promise<SystemdMachine> {
     if (process.getuid?.() !== 0) throw new Error('only root can boot a machine');
     const machine = new SystemdMachine();
     try {
       await machine.control('wait');
-      await machine.putExecutable('/usr/local/bin/steep-repl');
+      if (executable) await machine.putExecutable('/usr/local/bin/steep-repl');
       return machine;
     } catch (error) {
       await machine[Symbol.asyncDispose]();
