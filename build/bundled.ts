@@ -20,7 +20,8 @@ export interface BundledPackage extends Entry {
 /** Those among the files that went into a bundle. */
 export function bundledPackages(inputs: readonly string[]): BundledPackage[] {
   const folders = new Set(
-    inputs.flatMap((file) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0] ?? []),
+    // From the first one on, which may lie behind a link, to the package, which may lie inside of another.
+    inputs.flatMap((file) => /node_modules\/(?:.*node_modules\/)?(?:@[^/]+\/)?[^/]+/.exec(file)?.[0] ?? []),
   );
   return [...folders].toSorted().map((folder) => ({ folder, ...pinned(folder) }));
 }
