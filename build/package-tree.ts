@@ -74,29 +74,32 @@ function completion(shell: string): string {
 }
 
 const BOOTED = '[ -d /run/systemd/system ]';
+const MADE_BY = 'steep-repl service, made by its package';
+/** Not that of an executable that somebody put elsewhere and installed. */
+const OURS = "systemctl cat steep-repl.service 2>/dev/null | grep -q '^ExecStart=/usr/bin/steep-repl '";
 
 /** Shell for both kinds of package. None of it starts the daemon for the first time: it has no configuration yet. */
 export const scripts = {
   installed: `getent passwd ${SERVICE_USER} >/dev/null ||
-  ${serviceUserCommand('steep-repl service, made by its package').map(quoted).join(' ')}
+  ${serviceUserCommand(MADE_BY).map(quoted).join(' ')}
 if ${BOOTED}; then systemctl daemon-reload; fi`,
   /** The new executable takes the old one's place where one runs. */
-  upgraded: `if ${BOOTED}; then systemctl try-restart steep-repl.service || true; fi`,
-  /** Stops it, disables it, and takes away what \`install\` wrote besides. */
-  beforeRemoval: `if ${BOOTED}; then steep-repl uninstall --yes >/dev/null || true; fi`,
+  upgraded: `if ${BOOTED} && ${OURS}; then systemctl try-restart steep-repl.service || true; fi`,
+  /** Stops it, disables it, and takes away what `install` wrote besides. */
+  beforeRemoval: `if ${BOOTED} && ${OURS}; then /usr/bin/steep-repl uninstall --yes >/dev/null || true; fi`,
   removed: `if ${BOOTED}; then systemctl daemon-reload; fi`,
-  /** The configuration belongs to other programs of Steep as well, and stays. */
-  purged: `if getent passwd ${SERVICE_USER} >/dev/null; then
+  /** The configuration belongs to other programs of Steep as well, and stays; so does a user of somebody else's. */
+  purged: `if getent passwd ${SERVICE_USER} | grep -q ':${MADE_BY}:'; then
   if [ -d /etc/steep ]; then
     find /etc/steep -user ${SERVICE_USER} -exec chown -h root {} +
     find /etc/steep -group ${SERVICE_USER} -exec chgrp -h root {} +
   fi
   userdel ${SERVICE_USER}
-fi
-rm -rf ${STATE_BASE}`,
+  rm -rf ${STATE_BASE}
+fi`,
 };
 
-/** With \`~\` before what makes it older than the release: 1.0.0~rc.1. */
+/** With `~` before what makes it older than the release: 1.0.0~rc.1. */
 export function packageVersion(version: string): string {
   return version.replace('-', '~');
 }

@@ -119,6 +119,18 @@ describe('the .deb', () => {
     expect(left).toBe('/etc/steep');
   });
 
+  test('leaves a service alone that somebody installed from elsewhere, with its user', async () => {
+    const executable = Bun.file(options.executable);
+    const put = 'cat >/usr/local/bin/steep-repl && chmod 755 /usr/local/bin/steep-repl';
+    expect((await machine.run(put, executable)).code).toBe(0);
+    await machine.ok('/usr/local/bin/steep-repl install && /usr/local/bin/steep-repl start');
+    await install(older);
+    await machine.ok('dpkg --purge steep-repl');
+    expect(await machine.show('ActiveState')).toBe('active');
+    expect(await machine.ok('ps -o user= -p $(systemctl show steep-repl -P MainPID)')).toBe('steep-repl');
+    await machine.ok('test -e /var/lib/steep-repl/node-a/cluster.json');
+  });
+
   test('is the same when it is built again', () => {
     const before = readFileSync(older);
     buildDeb({ ...options, version: '0.0.8-rc.1' });
