@@ -110,6 +110,7 @@ function coordinatorIssues(sources: ClusterIssueSources): Issue[] {
       (id) =>
         id !== cluster.self.node_id && ['unreachable', 'unknown'].includes(seen.get(id)?.seen ?? 'unknown'),
     );
+  const own = rpcAddress(cluster.self);
   const needed = Math.floor(those.length / 2) + 1;
   const answering = those.length - silent.length;
   if (uptime < startTime)
@@ -120,6 +121,12 @@ function coordinatorIssues(sources: ClusterIssueSources): Issue[] {
       severity: 'warning',
       message: `no coordinator: ${answering} of ${those.length} voters ${answering === 1 ? 'answers' : 'answer'}, ${needed} are needed`,
       hint: remedy(cluster, silent, those.length),
+    });
+  else if (those.every(({ role }) => role === 'witness'))
+    issues.push({
+      severity: 'warning',
+      message: 'no coordinator: only witnesses belong to this cluster',
+      hint: `on a node with a PostgreSQL:  steep-repl nodes join ${own === undefined ? 'HOST:PORT' : formatHostPort(own)}`,
     });
   else if (!those.some(({ role, state }) => role === 'node' && state === 'member'))
     issues.push({
@@ -137,6 +144,7 @@ function coordinatorIssues(sources: ClusterIssueSources): Issue[] {
 }
 
 function remedy(cluster: Cluster, silent: string[], count: number): string {
+  if (silent.length === 0) return 'steep-repl nodes list';
   const survivors = voters(cluster.list)
     .map(({ node_id }) => node_id)
     .filter((id) => !silent.includes(id) && find(cluster.list, id)?.state !== 'removed');
