@@ -7,13 +7,11 @@ import type { ShownNode } from '../operations/nodes.ts';
 import { colour, formatSeconds, secondsSince, statusColours } from './format.ts';
 import { folded, tableLines } from './output.ts';
 
-const ROLES = { node: 'Primary Node', witness: 'Witness' };
 const MARKS = { note: colour('dim', '·'), warning: colour('yellow', '!'), error: colour('red', '!') };
 
 /** `runBy`: how this daemon and the service belong together, `(systemd, enabled)`. */
 export function statusScreen(status: Status, nodes: NodeRow[], runBy?: string): string {
   const { node, state, pid, uptime_seconds: uptime, version } = status;
-  const name = node.node_name === node.node_id ? node.node_id : `${node.node_id} (${node.node_name})`;
   const rows: [string, string][] = [
     [
       'State',
@@ -30,7 +28,7 @@ export function statusScreen(status: Status, nodes: NodeRow[], runBy?: string): 
   rows.push(['Coordinator', coordinatorLine(status)]);
   rows.push(['Nodes', nodesLine(nodes)]);
   return [
-    `steep-repl ${version} on ${name} (${ROLES[node.role]})`,
+    `steep-repl ${version} on ${nodeTitle(node)}`,
     ...rows.map(([label, text]) => `${label.padEnd(11)}  ${folded(text, 13)}`),
     ...issueLines(status.issues),
   ].join('\n');
@@ -46,6 +44,12 @@ export function nodesTable(nodes: ShownNode[]): string {
     last_seen === null ? 'never' : `${formatSeconds(secondsSince(last_seen))} ago`,
   ]);
   return tableLines(['NODE', 'STATUS', '', 'ROUND TRIP', 'LAST SEEN'], rows).join('\n');
+}
+
+/** `node-a`, `node-a (Berlin)` with a name of its own, `w1 (witness)`. */
+function nodeTitle({ node_id: id, node_name: name, role }: Status['node']): string {
+  const more = [...(name === id ? [] : [name]), ...(role === 'witness' ? [role] : [])];
+  return more.length === 0 ? id : `${id} (${more.join(', ')})`;
 }
 
 function postgresqlLine(postgresql: NonNullable<Status['postgresql']>): string {

@@ -120,7 +120,7 @@ describe('the service', () => {
     const started = await windows.steep('start');
     expect({ code: started.code, stderr: started.stderr }).toMatchObject({ code: 0 });
     expect(await scmState()).toBe('RUNNING');
-    expect((await windows.steep('status')).stdout).toContain('steep-repl 0.1.0 on win-a (Witness)');
+    expect((await windows.steep('status')).stdout).toContain('steep-repl 0.1.0 on win-a (witness)');
     expect((await fetch(`http://127.0.0.1:${HTTP_PORT}/live`)).status).toBe(200);
   });
 

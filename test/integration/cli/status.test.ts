@@ -73,7 +73,7 @@ describe('without a daemon', () => {
 describe('with a daemon', () => {
   test('all well: the screen, exit 0', async () => {
     await using own = await TestPostgres.withExtension();
-    await using daemon = await TestDaemon.start({ server: own });
+    await using daemon = await TestDaemon.start({ server: own, config: { node_name: 'Berlin' } });
     await daemon.untilCoordinator();
     const outcome = await untilStatus(daemon, ({ stdout }) => stdout.includes('Nodes        1: 1 healthy'));
     expectScreen('well', 'status', outcome, namesOf(daemon, own));
@@ -98,7 +98,7 @@ describe('with a daemon', () => {
     ]);
     expect(columns[1]!.toSpliced(3, 1).slice(0, -1)).toEqual([
       'node-a',
-      'node-a',
+      'Berlin',
       'healthy',
       '-',
       '50',
