@@ -10,7 +10,10 @@ export interface Reloaded {
   pending: string[];
 }
 
-/** Takes level, retention and intervals from `fresh`, and leaves everything else as it runs. */
+/**
+ * Takes level, retention and intervals from `fresh`, and leaves everything else as it runs. docs/configuration.md tells
+ * which keys these are: it is made with this function (`npm run docs`).
+ */
 export function mergeReloaded(running: Config, fresh: Config): Reloaded {
   const config: Config = {
     ...running,
