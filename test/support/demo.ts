@@ -36,10 +36,13 @@ function say(text: string): void {
   console.log(`\n== ${text}`);
 }
 
-/** Runs a command of steep-repl as a user would, and shows it. */
-async function steepRepl(...args: string[]): Promise<void> {
-  console.log(`$ steep-repl ${args.join(' ')}`);
-  const child = Bun.spawn(['bun', main, ...args], { stdio: ['ignore', 'inherit', 'inherit'] });
+/** Runs a command of steep-repl as a user of that node would, and shows it. */
+async function steepRepl(node: DemoNode, ...args: string[]): Promise<void> {
+  console.log(`${node.id}$ steep-repl ${args.join(' ')}`);
+  const child = Bun.spawn(['bun', main, ...args], {
+    env: { ...process.env, STEEP_REPL_CONFIG: node.config },
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
   const status = await child.exited;
   if (status !== 0) throw new Error(`steep-repl ${args[0]} ended with exit code ${status}`);
 }
@@ -89,11 +92,29 @@ class DemoNode implements AsyncDisposable {
   }
 
   run(): void {
-    console.log(`$ steep-repl run --config ${this.config} &`);
-    this.daemon = Bun.spawn(['bun', main, 'run', '--config', this.config], {
-      env: { ...process.env, PGPASSWORD: PASSWORD, STEEP_REPL_LOG_FORMAT: 'pretty' },
-      stdio: ['ignore', 'inherit', 'inherit'],
+    console.log(`${this.id}$ steep-repl run &`);
+    const daemon = Bun.spawn(['bun', main, 'run'], {
+      env: {
+        ...process.env,
+        PGPASSWORD: PASSWORD,
+        STEEP_REPL_CONFIG: this.config,
+        STEEP_REPL_LOG_FORMAT: 'pretty',
+      },
+      stdio: ['ignore', 'inherit', 'pipe'],
     });
+    this.daemon = daemon;
+    void this.showLog(daemon.stderr);
+  }
+
+  /** Three daemons write into one terminal: each line says whose it is. */
+  private async showLog(log: ReadableStream<Uint8Array>): Promise<void> {
+    let rest = '';
+    const decoder = new TextDecoder();
+    for await (const chunk of log) {
+      const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) console.log(`${this.id.padEnd(7)} | ${line}`);
+    }
   }
 
   /** `node_id status` of each node, and who coordinates, as this one knows it; undefined while it is not there. */
@@ -135,30 +156,33 @@ async function show(): Promise<void> {
   const b = stack.use(await DemoNode.create('node-b', a));
   const w = stack.use(await DemoNode.create('witness', a, 'witness'));
   const all = [a, b, w];
+  console.log('node-a$ below stands for a shell in which STEEP_REPL_CONFIG names the file of node-a.');
 
   say('the extension, out of the executable');
-  for (const { config, own } of [a, b])
-    await steepRepl('init-extension', '--config', config, '--dir', `${own}/extensions`);
+  for (const node of [a, b]) await steepRepl(node, 'init-extension', '--dir', `${node.own}/extensions`);
 
   say('certificates: a CA and node-a’s own, then one for each other node');
-  await steepRepl('tls', 'init', '--config', a.config, '--host', '127.0.0.1');
+  await steepRepl(a, 'tls', 'init', '--host', '127.0.0.1');
   for (const { id, own } of [b, w])
-    await steepRepl('tls', 'issue', id, '--config', a.config, '--host', '127.0.0.1', '--out', `${own}/certs`);
+    await steepRepl(a, 'tls', 'issue', id, '--host', '127.0.0.1', '--out', `${own}/certs`);
 
-  say('the daemons');
-  for (const node of all) node.run();
+  say('the daemons: node-a founds a cluster, the others join it');
+  a.run();
+  await waitFor(async () => (await a.sees())?.coordinator === 'node-a', 'node-a to found its cluster');
+  for (const node of [b, w]) node.run();
   await waitFor(() => settled(all, 'node-a'), 'each node to see the others, and one coordinator');
-  await steepRepl('status', '--config', a.config);
-  await steepRepl('nodes', 'list', '--config', b.config);
-  await steepRepl('coordinator', 'show', '--config', w.config);
-  await steepRepl('health', '--remote', b.address, '--config', a.config);
+  say('what they know: each of them can be asked');
+  await steepRepl(a, 'status');
+  await steepRepl(b, 'nodes', 'list');
+  await steepRepl(w, 'coordinator', 'show');
+  await steepRepl(a, 'health', '--remote', b.address);
 
   if (failover) await showFailover(a, b, w);
   else if (once) await showOutage(a);
   else {
-    say('they run (Ctrl-C ends them); try');
+    say('they run (Ctrl-C ends them); try in another terminal');
     console.log(
-      `bun ${main} status --watch --config ${a.config}\npsql -h ${a.server?.base} -U postgres -c 'SELECT * FROM steep_repl.node_status()'`,
+      `${process.execPath} ${main} status --watch --config ${a.config}\npsql -h ${a.server?.base} -U postgres -c 'SELECT * FROM steep_repl.node_status()'`,
     );
     await interrupted;
   }
@@ -191,7 +215,7 @@ async function showOutage(a: DemoNode): Promise<void> {
         .catch(() => [])
     ).length === 1;
   await waitFor(restored, 'the daemon to come back');
-  await steepRepl('audit', '--config', a.config);
+  await steepRepl(a, 'audit', '--action', 'coordinator.elected,postgresql.lost,postgresql.restored');
 }
 
 /** Kills the coordinator with its PostgreSQL, and tells what node-b sees from then on. */
@@ -210,14 +234,14 @@ async function showFailover(a: DemoNode, b: DemoNode, w: DemoNode): Promise<void
     before = now;
     return seen?.coordinator === 'node-b' && seen.nodes.includes('node-a unreachable');
   }, 'node-b to take over');
-  await steepRepl('status', '--config', w.config).catch(() => {}); // exit 4: a node is missing
+  await steepRepl(w, 'status').catch(() => {}); // exit 4: a node is missing
 
   say('node-a comes back, and follows');
   await a.server!.start();
   a.run();
   await waitFor(() => settled([a, b, w], 'node-b'), 'node-a to follow');
-  await steepRepl('status', '--config', a.config);
-  await steepRepl('coordinator', 'transfer', 'node-a', '--config', b.config);
+  await steepRepl(a, 'status');
+  await steepRepl(b, 'coordinator', 'transfer', 'node-a');
 }
 
 try {

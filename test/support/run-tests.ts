@@ -10,7 +10,8 @@ import { secretIn } from './secrets.ts';
 
 const root = path.join(import.meta.dir, '../..');
 const places = process.argv.slice(2);
-if (places.length === 0) throw new Error('name folders or files of test/, such as unit/config or unit/docs.test.ts');
+if (places.length === 0)
+  throw new Error('name folders or files of test/, such as unit/config or unit/docs.test.ts');
 
 // Short: Unix sockets below it must fit into 107 bytes.
 const temporary = mkdtempSync(path.join(tmpdir(), 'st-'));
