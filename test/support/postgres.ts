@@ -72,8 +72,7 @@ export interface PostgresOptions {
   hba?: string[];
 }
 
-/** An initialised, stopped data directory for each server version, made once per process and copied;
- * the test runner removes the temporary folder it lies in. */
+/** An initialised, stopped data directory for each server version, made once per process and copied. */
 const templates = new Map<string, string>();
 function template(native: string): string {
   let dir = templates.get(native);
@@ -99,6 +98,12 @@ function template(native: string): string {
     templates.set(native, dir);
   }
   return dir;
+}
+
+/** At the end of the process: `end-of-tests.ts` sees to it where tests run, which know no event `exit`. */
+export function removeTemplates(): void {
+  for (const dir of templates.values()) rmSync(path.dirname(dir), { recursive: true, force: true });
+  templates.clear();
 }
 
 export class TestPostgres implements AsyncDisposable {

@@ -135,11 +135,9 @@ function end(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
-/** Temporary files, except what the tests share for a whole run and this runner removes. */
+/** Temporary files. */
 function leftFiles(): string[] {
   return readdirSync(temporary).flatMap((job) =>
-    readdirSync(path.join(temporary, job))
-      .filter((name) => !name.startsWith('steep-pg-template-'))
-      .map((name) => `file ${path.join(temporary, job, name)}`),
+    readdirSync(path.join(temporary, job)).map((name) => `file ${path.join(temporary, job, name)}`),
   );
 }
