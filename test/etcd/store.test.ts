@@ -11,7 +11,7 @@ import { freePort } from '../support/ports.ts';
 import { waitFor } from '../support/wait.ts';
 import { here, TestEtcd } from './etcd.ts';
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(180_000);
 
 let etcd: TestEtcd;
 beforeAll(async () => {

@@ -22,7 +22,7 @@ const tools: Record<string, string> = {
   lint: 'oxlint --type-aware --deny-warnings',
   types: 'tsc --noEmit',
   unused: 'knip',
-  'rules of the house': `bun test --only-failures --timeout=60000 ${house.join(' ')}`,
+  'rules of the house': `bun test --only-failures --timeout=180000 ${house.join(' ')}`,
   'proto lint': 'buf lint proto',
   'proto breaking changes': 'buf breaking proto --against proto/published.binpb',
   'generated code': `${generate} && diff -r ${scratch}/src/gen src/gen`,

@@ -68,7 +68,7 @@ export class RawIpc implements Disposable {
   }
 
   /** The first line that fits, as soon as it is there. */
-  async find(fits: (line: Answer) => boolean, what: string, limit = 30_000): Promise<Answer> {
+  async find(fits: (line: Answer) => boolean, what: string, limit = 60_000): Promise<Answer> {
     const timeout = setTimeout(
       () => this.news.reject(new Error(`waited ${limit / 1000} s in vain for ${what}`)),
       limit,

@@ -4,7 +4,7 @@ const LAST_LOOK_MS = 5000;
 export async function waitFor(
   condition: () => boolean | Promise<boolean>,
   what: string,
-  limit = 30_000,
+  limit = 60_000,
 ): Promise<void> {
   const deadline = performance.now() + limit;
   const failure = `waited ${limit / 1000} s in vain for ${what}`;

@@ -34,7 +34,7 @@ test('the unit tests pass on Windows', async () => {
   await using windows = new Windows();
   const { code, stderr } = await windows.bun(
     'test',
-    '--timeout=60000',
+    '--timeout=180000',
     ...PLACES.map((place) => `./test/unit/${place}`),
   );
   expect({ code, failed: stderr.match(/^\(fail\).*$/gm) }).toEqual({ code: 0, failed: null });

@@ -23,7 +23,7 @@ function shell(command: string[], sandbox: Sandbox): string {
     env: sandbox.env,
     cwd: sandbox.folder,
     stdin: 'ignore',
-    timeout: 30_000,
+    timeout: 90_000,
   });
   expect(done.stderr.toString()).toBe('');
   return done.stdout.toString();

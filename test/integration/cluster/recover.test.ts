@@ -54,7 +54,7 @@ async function typed(
   const child = Bun.spawn([...steepReplCommand, ...args, '--config', node.home.configFile], {
     env: { ...node.home.env(), TERM: 'dumb' },
     cwd: node.home.folder,
-    timeout: 30_000,
+    timeout: 90_000,
     terminal: {
       cols: 200,
       data(terminal, bytes) {

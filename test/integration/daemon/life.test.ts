@@ -102,7 +102,7 @@ describe('a daemon that starts', () => {
     });
     await using _ = own;
     const daemon = own.start();
-    const exited = await Promise.race([daemon.exited(), Bun.sleep(30_000).then(() => 'still there')]);
+    const exited = await Promise.race([daemon.exited(), Bun.sleep(90_000).then(() => 'still there')]);
     expect(exited).toBe(1);
     expect(daemon.stderr).toContain(`127.0.0.1:${taken.server.port}`);
     expect(daemon.stderr).toContain(`pid ${process.pid}`);

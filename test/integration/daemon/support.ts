@@ -3,7 +3,7 @@ import { setDefaultTimeout } from 'bun:test';
 import type { TestPostgres } from '../../support/postgres.ts';
 import { waitFor } from '../../support/wait.ts';
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(180_000);
 
 export interface Audited {
   action: string;

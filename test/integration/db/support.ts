@@ -8,7 +8,7 @@ import type { TestPostgres } from '../../support/postgres.ts';
 import { waitFor } from '../../support/wait.ts';
 
 /** A slow machine is no failure; a hang is one. */
-setDefaultTimeout(60_000);
+setDefaultTimeout(180_000);
 
 /** How to reach a test server, by its Unix socket unless told otherwise. */
 export function targetFor(

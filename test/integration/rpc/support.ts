@@ -16,7 +16,7 @@ import { freePort } from '../../support/ports.ts';
 import { TestPostgres } from '../../support/postgres.ts';
 import { waitFor } from '../../support/wait.ts';
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(180_000);
 
 export const root = path.join(import.meta.dir, '../../..');
 
@@ -140,7 +140,7 @@ export class TestNode implements AsyncDisposable {
       env: this.home.env(),
       cwd: this.home.folder,
       stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: 30_000,
+      timeout: 90_000,
     });
     const [stdout, stderr, code] = await Promise.all([
       new Response(child.stdout).text(),
