@@ -14,6 +14,7 @@ import type { PeerClient } from '../rpc/client.ts';
 import { ask } from '../rpc/ask.ts';
 import type { RunningCoordination } from './coordination.ts';
 import { change, DECIDE_MS, examine } from './proposals.ts';
+import { wasTold } from './state-disk.ts';
 
 export interface BuiltinCoordinationOptions {
   cluster: Cluster;
@@ -158,15 +159,15 @@ export class BuiltinCoordination implements RunningCoordination {
     }
   }
 
-  /** What the disk refuses has not happened; it is told once, not at every attempt. */
+  /** What the disk refuses has not happened; the disk has told. */
   private guarded(what: () => void): void {
     try {
       what();
       this.complaint = undefined;
     } catch (error) {
+      if (wasTold(error)) return;
       const message = messageOf(error);
-      if (message !== this.complaint)
-        this.options.log.error('cannot store what was decided', { error: message });
+      if (message !== this.complaint) this.options.log.error('a decision failed', { error: message });
       this.complaint = message;
     }
   }

@@ -9,6 +9,7 @@ import { PeerClient } from '../rpc/client.ts';
 import type { TlsMaterial } from '../tls/material.ts';
 import { rulesOf } from './own-facts.ts';
 import { PeerLink } from './peer-link.ts';
+import { wasTold } from './state-disk.ts';
 
 export interface PeersOptions {
   cluster: Cluster;
@@ -107,7 +108,7 @@ export class Peers implements AsyncDisposable {
     try {
       cluster.learn(rows);
     } catch (error) {
-      log.error('cannot store what another node told', { error: messageOf(error) });
+      if (!wasTold(error)) log.error('cannot take what another node told', { error: messageOf(error) });
     }
     if (cluster.registry.version === before) return;
     onLearned();

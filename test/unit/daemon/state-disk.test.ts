@@ -1,0 +1,42 @@
+import { expect, test } from 'bun:test';
+import type { ClusterState } from '../../../src/cluster/state.ts';
+import { tellingOnce, wasTold } from '../../../src/daemon/state-disk.ts';
+import { createLogger } from '../../../src/lib/log.ts';
+
+const STATE = {} as ClusterState;
+
+test('a disk that takes no writes is told once when it begins and once when it ends, and to whoever wanted to write', () => {
+  const lines: string[] = [];
+  const log = createLogger({ level: 'info', format: 'json', write: (line) => lines.push(line) });
+  const full = new Error('ENOSPC: no space left on device, write');
+  let problem: Error | undefined = full;
+  const write = tellingOnce(() => {
+    if (problem) throw problem;
+  }, log);
+  const refusals: unknown[] = [];
+  const attempt = (): void => {
+    try {
+      write(STATE);
+    } catch (error) {
+      refusals.push(error);
+    }
+  };
+  for (let i = 0; i < 3; i += 1) attempt();
+  expect(refusals).toHaveLength(3);
+  expect(refusals[2]).toMatchObject({
+    code: 'FAILED',
+    message: 'state_dir cannot be written: ENOSPC: no space left on device, write',
+    cause: full,
+  });
+  expect(refusals.every(wasTold)).toBe(true);
+  problem = undefined;
+  for (let i = 0; i < 2; i += 1) attempt();
+  problem = full;
+  attempt();
+  expect(lines.map((line) => (JSON.parse(line) as { level: string; msg: string }).msg)).toEqual([
+    'state_dir cannot be written: ENOSPC: no space left on device, write',
+    'state_dir can be written again',
+    'state_dir cannot be written: ENOSPC: no space left on device, write',
+  ]);
+  expect(wasTold(full)).toBe(false);
+});
