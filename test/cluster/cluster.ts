@@ -5,7 +5,7 @@ import path from 'node:path';
 import { steepReplCommand } from '../support/cli.ts';
 import { DaemonHome, type TestDaemon } from '../support/daemon.ts';
 import { type Host, Network } from '../support/network.ts';
-import { TestPostgres } from '../support/postgres.ts';
+import { type PostgresOptions, TestPostgres } from '../support/postgres.ts';
 import { waitFor } from '../support/wait.ts';
 
 const PORT = 5433;
@@ -121,6 +121,10 @@ export interface ClusterOptions {
   delay?: number;
   /** Puts more machines into the network; what it returns goes into each node's configuration, too. */
   beside?: (network: Network) => Promise<Record<string, unknown>>;
+  /** For each PostgreSQL, and what is run on it before the daemons start. */
+  servers?: PostgresOptions & { sql?: string[] };
+  /** Called with each node before its daemon starts for the first time, and when all have certificates. */
+  prepare?: (node: ClusterNode) => void | Promise<void>;
 }
 
 export class TestCluster implements AsyncDisposable {
@@ -145,10 +149,12 @@ export class TestCluster implements AsyncDisposable {
     config = {},
     beside,
     delay = 0,
+    servers: serverOptions,
+    prepare,
   }: ClusterOptions): Promise<TestCluster> {
     const network = new Network();
     const servers: (TestPostgres | undefined)[] = await Promise.all(
-      Array.from({ length: count }, () => newServer()),
+      Array.from({ length: count }, () => newServer(serverOptions)),
     );
     if (witness) servers.push(undefined);
     const hosts = servers.map(() => network.host());
@@ -165,6 +171,7 @@ export class TestCluster implements AsyncDisposable {
     await certify(nodes);
     const last = nodes.at(-1)!;
     const relay = delay > 0 ? await last.behindRelay(delay) : undefined;
+    if (prepare) for (const node of nodes) await prepare(node);
     for (const node of nodes) node.start();
     const cluster = new TestCluster(network, nodes, relay);
     await cluster.settled();
@@ -243,11 +250,11 @@ export class TestCluster implements AsyncDisposable {
   }
 }
 
-async function newServer(): Promise<TestPostgres> {
-  const server = TestPostgres.create();
+async function newServer({ sql = [], ...options }: ClusterOptions['servers'] = {}): Promise<TestPostgres> {
+  const server = TestPostgres.create(options);
   server.useExtension();
   await server.start();
-  await server.query('CREATE EXTENSION steep_repl');
+  for (const statement of ['CREATE EXTENSION steep_repl', ...sql]) await server.query(statement);
   return server;
 }
 
@@ -263,7 +270,7 @@ async function certify([first, ...others]: ClusterNode[]): Promise<void> {
   }
 }
 
-async function run(node: ClusterNode, ...args: string[]): Promise<void> {
+export async function run(node: ClusterNode, ...args: string[]): Promise<void> {
   const child = Bun.spawn([...steepReplCommand, ...args], {
     env: node.home.env(),
     stdio: ['ignore', 'ignore', 'pipe'],

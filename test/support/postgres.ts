@@ -70,6 +70,8 @@ export interface PostgresOptions {
   settings?: Settings;
   /** Lines for pg_hba.conf instead of trusting everybody. */
   hba?: string[];
+  /** Puts a disk of its own under the folder that will hold everything. */
+  disk?: (folder: string) => void;
 }
 
 /** An initialised, stopped data directory for each server version, made once per process and copied. */
@@ -128,6 +130,7 @@ export class TestPostgres implements AsyncDisposable {
   static create(options: PostgresOptions = {}): TestPostgres {
     const native = options.native ?? nativeDir();
     const base = mkdtempSync(path.join(tmpdir(), 'steep-pg-'));
+    options.disk?.(base);
     const server = new TestPostgres(base, native, options.settings ?? {});
     cpSync(template(native), server.data, { recursive: true });
     run(['chmod', '700', server.data]);
@@ -220,6 +223,17 @@ export class TestPostgres implements AsyncDisposable {
 
   /** Stops (or continues) the postmaster and all its backends: a server that hangs without closing anything. */
   freeze(name: 'SIGSTOP' | 'SIGCONT'): void {
+    this.signalAll(name);
+  }
+
+  /** Kills the postmaster and all its backends in one moment, as a loss of power would. */
+  async killAll(): Promise<void> {
+    const ended = new Promise<void>((resolve) => this.child?.once('exit', () => resolve()));
+    this.signalAll('SIGKILL');
+    await ended;
+  }
+
+  private signalAll(name: 'SIGSTOP' | 'SIGCONT' | 'SIGKILL'): void {
     const children = readFileSync(`/proc/${this.pid}/task/${this.pid}/children`, 'utf8');
     for (const pid of [this.pid, ...children.split(' ').filter(Boolean).map(Number)]) {
       try {
