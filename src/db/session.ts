@@ -161,9 +161,24 @@ export class Session {
     }, timeout);
     try {
       return await Promise.race([run(this.sql), failed]);
+    } catch (error) {
+      if (error instanceof postgres.PostgresError && !this.ended) await this.forgetRows(failed);
+      throw error;
     } finally {
       this.running.delete(reject);
       clearTimeout(timer);
+    }
+  }
+
+  /**
+   * The client goes on numbering where a statement failed that had returned rows: the next result would begin with as
+   * many empty places. A statement that ends well puts that right, whatever its own result looks like.
+   */
+  private async forgetRows(failed: Promise<never>): Promise<void> {
+    try {
+      await Promise.race([this.sql.unsafe('select 1'), failed]);
+    } catch {
+      this.destroy(); // it cannot be relied on
     }
   }
 

@@ -48,6 +48,19 @@ const failed = (promise: Promise<unknown>): Promise<unknown> =>
   );
 
 describe('the pool', () => {
+  test('a statement that fails after it returned rows leaves none of their places in what the next one returns', async () => {
+    await using pool = new TestPool(1);
+    const pid = (await pool.run('select pg_backend_pid() as pid'))[0]?.['pid'];
+    for (let i = 0; i < 3; i += 1) {
+      expect(await failed(pool.run('select 1 / (3 - i) from generate_series(1, 5) i'))).toMatchObject({
+        code: '22012',
+      });
+      const rows = await pool.run('select 42 as answer, pg_backend_pid() as pid');
+      expect(rows).toHaveLength(1);
+      expect(rows[0]).toEqual({ answer: 42, pid });
+    }
+  });
+
   test('never has more sessions than it may, however many ask', async () => {
     await using pool = new TestPool(3);
     let most = 0;
