@@ -3,6 +3,7 @@ import { fillDisk, freeDisk } from '../disks.ts';
 import { POSTGRESQL_DISK, STATE_DISK } from '../limits.ts';
 import type { TestPostgres } from '../../support/postgres.ts';
 import type { Fault } from './fault.ts';
+import { transfer } from './operator.ts';
 
 async function answers(server: TestPostgres): Promise<boolean> {
   return await server.query('CHECKPOINT').then(
@@ -13,9 +14,11 @@ async function answers(server: TestPostgres): Promise<boolean> {
 
 export const diskFaults = {
   'state_dir full': {
-    async strike({ node: { node } }) {
+    async strike({ node: { node }, world, random }) {
       fillDisk(node.home.stateDir);
-      return { mend: async () => freeDisk(node.home.stateDir, STATE_DISK) };
+      // Nothing would want to be stored otherwise.
+      const told = `coordinator ${await transfer(world, random, random.of(world.nodes))}`;
+      return { told, mend: async () => freeDisk(node.home.stateDir, STATE_DISK) };
     },
   },
   'disk of PostgreSQL full': {

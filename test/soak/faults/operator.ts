@@ -1,8 +1,9 @@
 /** What operators do: hand the coordinator over, take nodes out of service and back. */
 import { waitFor } from '../../support/wait.ts';
+import type { Random } from '../../simulation/random.ts';
 import { request } from '../ipc.ts';
 import { RECOVERY_S } from '../limits.ts';
-import type { SoakNode } from '../world.ts';
+import type { SoakNode, World } from '../world.ts';
 import type { Fault } from './fault.ts';
 
 /** A change is decided within 10 s, or refused. */
@@ -12,17 +13,7 @@ export const operatorActs = {
   'coordinator transferred': {
     alone: true,
     async strike({ node, world, random }) {
-      const asked = random.of(world.nodes);
-      const { result } = await request(asked.node.home.socket, 'coordinator.get');
-      const others = world.nodes.filter(({ id }) => id !== result?.node_id);
-      const to = others.includes(node) ? node : random.of(others);
-      const { error } = await request(
-        asked.node.home.socket,
-        'coordinator.transfer',
-        { node_id: to.id },
-        DECIDE_MS,
-      );
-      return { told: `to ${to.id}, asked of ${asked.id}: ${error?.message ?? 'done'}` };
+      return { told: await transfer(world, random, node) };
     },
   },
   'node offline': {
@@ -57,6 +48,17 @@ export const operatorActs = {
     },
   },
 } satisfies Record<string, Fault>;
+
+/** To this node, or to another one if it coordinates already; what came of it. */
+export async function transfer(world: World, random: Random, wished: SoakNode): Promise<string> {
+  const asked = random.of(world.nodes);
+  const { result } = await request(asked.node.home.socket, 'coordinator.get');
+  const others = world.nodes.filter(({ id }) => id !== result?.node_id);
+  const to = others.includes(wished) ? wished : random.of(others);
+  const params = { node_id: to.id };
+  const { error } = await request(asked.node.home.socket, 'coordinator.transfer', params, DECIDE_MS);
+  return `to ${to.id}, asked of ${asked.id}: ${error?.message ?? 'done'}`;
+}
 
 async function setStatus(
   asked: SoakNode,
