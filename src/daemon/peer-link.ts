@@ -50,10 +50,10 @@ export class PeerLink implements AsyncDisposable {
     );
   }
 
-  /** Lets a call that is under way end; disposal does not. */
+  /** Lets calls that are under way end, heartbeats or not; disposal does not. */
   async retire(): Promise<void> {
     await this.loop[Symbol.asyncDispose]();
-    this.client.close();
+    await this.client.retire();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

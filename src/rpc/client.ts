@@ -39,6 +39,7 @@ export class PeerClient {
   private readonly own: TlsMaterial | undefined;
   private readonly connection: Http2SessionManager;
   private readonly closing = new AbortController();
+  private readonly running = new Set<Promise<unknown>>();
 
   constructor({ address, material, rules, nodeId }: PeerClientOptions) {
     this.address = formatHostPort(address);
@@ -64,14 +65,24 @@ export class PeerClient {
     run: (peer: PeerServices, options: CallOptions) => Promise<T>,
     timeoutMs: number,
   ): Promise<T> {
+    const call = run(this.services, { timeoutMs, signal: this.closing.signal });
+    this.running.add(call);
     try {
-      return await run(this.services, { timeoutMs, signal: this.closing.signal });
+      return await call;
     } catch (thrown) {
       const error = fromConnectError(this.address, thrown, this.own);
       // Maybe the connection swallows everything, for a quarter of an hour: the next call gets a new one.
       if (error.code === 'TIMEOUT') this.connection.abort();
       throw error;
+    } finally {
+      this.running.delete(call);
     }
+  }
+
+  /** Lets running calls end, each within its deadline, then the connection. */
+  async retire(): Promise<void> {
+    while (this.running.size > 0) await Promise.allSettled(this.running);
+    this.close();
   }
 
   /** Ends running calls, and the connection. */
