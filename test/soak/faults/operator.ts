@@ -22,8 +22,8 @@ export const operatorActs = {
       const others = world.nodes.filter((one) => one !== node);
       const asked = random.of(others);
       const { error } = await setStatus(asked, node.id, 'offline');
-      if (error) return { told: `asked of ${asked.id}: ${error.message}` };
-      world.offline = node.id;
+      // Whoever is told of a failure does not know: it may have been done, or come yet.
+      if (!error) world.offline = node.id;
       // Nothing that happens to another node ends it.
       const victim = others.find((one) => one !== asked && one !== world.oldest);
       if (victim) {
@@ -31,7 +31,7 @@ export const operatorActs = {
         victim.start();
       }
       return {
-        told: `asked of ${asked.id}${victim ? `, and ${victim.id} killed` : ''}`,
+        told: `asked of ${asked.id}: ${error?.message ?? 'done'}${victim ? `, and ${victim.id} killed` : ''}`,
         async mend() {
           let last = '';
           await waitFor(
