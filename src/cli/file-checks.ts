@@ -51,7 +51,9 @@ function checkStateDir({ loaded: { config }, platform }: Subject): Finding[] {
     return [{ status: 'fail', message: `${folder}: ${barrier}`, hint: 'run as the user of the daemon' }];
   const open = openToOthers(folder, platform);
   if (open !== undefined)
-    return [{ status: 'fail', message: `${folder}: others may write it (${open.reason})`, hint: open.hint }];
+    return [
+      { status: 'fail', message: `${folder}: others may write it (${open.reason})`, hint: open.remedy },
+    ];
   return [{ status: 'ok', message: folder }];
 }
 
@@ -214,7 +216,8 @@ function readable(file: string): Finding {
 function privateKey(file: string, platform: Platform, status: Status): Finding[] {
   const exposed = platform.readableByOthers(file);
   if (exposed === undefined) return [];
-  return [{ status, message: `${file}: others may read this key (${exposed})`, hint: `chmod 600 ${file}` }];
+  const { reason, remedy } = exposed;
+  return [{ status, message: `${file}: others may read this key (${reason})`, hint: remedy }];
 }
 
 function isThere(file: string): boolean {

@@ -63,21 +63,20 @@ function writableProblems(file: string, platform: Platform): Problem[] {
   const real = realpathSync(file);
   const paths = new Set([file, path.dirname(file), path.dirname(real)]);
   return [...paths].flatMap((each) => {
-    const reason = each === file ? platform.writableByOthers(each) : platform.replaceableByOthers(each);
-    if (reason === undefined) return [];
+    const open = each === file ? platform.writableByOthers(each) : platform.replaceableByOthers(each);
+    if (open === undefined) return [];
     const what =
       each === file
         ? 'other users may write this file'
         : 'other users may write this folder of the configuration';
-    const mend = reason.includes('mode')
-      ? `chmod go-w ${quoted(each)}`
-      : `chown ${platform.currentUser().name} ${quoted(each)}`;
-    return [{ file: each, message: `${what} (${reason}), and what it says is run`, hint: `run: ${mend}` }];
+    return [
+      {
+        file: each,
+        message: `${what} (${open.reason}), and what it says is run`,
+        hint: `run: ${open.remedy}`,
+      },
+    ];
   });
-}
-
-function quoted(text: string): string {
-  return /^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`;
 }
 
 function decode(file: string, bytes: Buffer): string {

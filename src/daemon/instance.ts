@@ -4,7 +4,7 @@ import path from 'node:path';
 import { writeFileAtomic } from '../lib/atomic-file.ts';
 import { codeOf, messageOf, SteepError } from '../lib/errors.ts';
 import { readPlainFile } from '../lib/plain-file.ts';
-import type { Env, Platform } from '../platform/index.ts';
+import type { Env, Exposure, Platform } from '../platform/index.ts';
 
 /** Makes `state_dir`, private to us. Throws FAILED when it cannot be had, PERMISSION_DENIED when others may write it. */
 export function prepareStateDir(dir: string, platform: Platform): void {
@@ -19,7 +19,7 @@ export function prepareStateDir(dir: string, platform: Platform): void {
   const open = openToOthers(dir, platform);
   if (open !== undefined)
     throw new SteepError('PERMISSION_DENIED', `state_dir ${dir} can be written by others: ${open.reason}`, {
-      hint: open.hint,
+      hint: open.remedy,
     });
 }
 
@@ -27,12 +27,10 @@ export function prepareStateDir(dir: string, platform: Platform): void {
  * Why others could put files of theirs into a `state_dir`, and the remedy. A folder like /tmp lets them, though they
  * can replace none of ours there: promises and owed audit events would be read from what they left.
  */
-export function openToOthers(dir: string, platform: Platform): { reason: string; hint: string } | undefined {
-  const reason = platform.writableByOthers(dir);
-  if (reason === undefined) return undefined;
-  if ((statSync(dir).mode & 0o1000) !== 0) return { reason, hint: 'set state_dir to a folder of its own' };
-  const { name } = platform.currentUser();
-  return { reason, hint: reason.includes('mode') ? `chmod 700 ${dir}` : `chown ${name} ${dir}` };
+export function openToOthers(dir: string, platform: Platform): Exposure | undefined {
+  const open = platform.writableByOthers(dir);
+  if (open === undefined || (statSync(dir).mode & 0o1000) === 0) return open;
+  return { ...open, remedy: 'set state_dir to a folder of its own' };
 }
 
 /**

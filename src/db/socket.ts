@@ -180,11 +180,15 @@ function readCertificates(file: string, key: string): string {
 }
 
 function refuseUnsafeKey(file: string): void {
-  const reason = existsSync(file) ? thisPlatform().readableByOthers(file) : undefined;
-  if (reason !== undefined)
-    throw new SteepError('CONFIG_INVALID', `postgresql.sslkey: ${file} can be read by others: ${reason}`, {
-      hint: `chmod 600 ${file}`,
-    });
+  const exposed = existsSync(file) ? thisPlatform().readableByOthers(file) : undefined;
+  if (exposed !== undefined)
+    throw new SteepError(
+      'CONFIG_INVALID',
+      `postgresql.sslkey: ${file} can be read by others: ${exposed.reason}`,
+      {
+        hint: exposed.remedy,
+      },
+    );
 }
 
 function tlsError(target: Target, error: unknown): SteepError {

@@ -5,7 +5,7 @@ import { checkServerIdentity, type ConnectionOptions } from 'node:tls';
 import type { Config } from '../config/schema.ts';
 import { messageOf, SteepError } from '../lib/errors.ts';
 import { requireHostPort } from '../lib/host-port.ts';
-import type { Platform } from '../platform/index.ts';
+import type { Exposure, Platform } from '../platform/index.ts';
 
 export type EtcdConfig = NonNullable<Config['election']['etcd']>;
 
@@ -45,7 +45,7 @@ function content(
 ): ConnectionOptions {
   if (file === undefined) return {};
   let text: string;
-  let exposed: string | undefined;
+  let exposed: Exposure | undefined;
   try {
     text = readFileSync(file, 'utf8');
     exposed = platform?.readableByOthers(file);
@@ -56,8 +56,8 @@ function content(
     });
   }
   if (exposed !== undefined)
-    throw new SteepError('PERMISSION_DENIED', `${file}: others may read this key (${exposed})`, {
-      hint: `chmod 600 ${file}`,
+    throw new SteepError('PERMISSION_DENIED', `${file}: others may read this key (${exposed.reason})`, {
+      hint: exposed.remedy,
     });
   return { [option]: text };
 }

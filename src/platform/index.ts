@@ -4,7 +4,7 @@ import { macos } from './macos.ts';
 import type { Platform } from './platform.ts';
 import { windows } from './windows.ts';
 
-export type { Env, IpcAccess, IpcAddresses, Platform } from './platform.ts';
+export type { Env, Exposure, IpcAccess, IpcAddresses, Platform } from './platform.ts';
 export type {
   LogEntry,
   ServiceHost,

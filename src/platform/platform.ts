@@ -40,6 +40,13 @@ export interface IpcAccess {
   group: string | undefined;
 }
 
+/** What lets others in where nobody else should be. */
+export interface Exposure {
+  reason: string;
+  /** The command to type. */
+  remedy: string;
+}
+
 /** Held until `release` or the end of the process, however it ends. */
 export interface FileLock {
   readonly release: () => void;
@@ -55,12 +62,15 @@ export interface Platform {
   runtimeDirs(env: Env): { system: string | undefined; user: string | undefined };
   /** The user the process really runs as; environment variables are not believed. */
   currentUser(): OsUser;
-  /** Why someone other than the owner, root and us could change this file or folder; undefined if nobody can. */
-  writableByOthers(path: string): string | undefined;
+  /** What lets someone other than the owner, root and us change this file or folder; undefined if nobody can. */
+  writableByOthers(path: string): Exposure | undefined;
   /** The same of what is ours in a folder, such as /tmp, where others can make files, but not replace those of others. */
-  replaceableByOthers(folder: string): string | undefined;
-  /** Why someone other than us, root and a group that root chose could read this file; undefined if nobody can. */
-  readableByOthers(path: string): string | undefined;
+  replaceableByOthers(folder: string): Exposure | undefined;
+  /**
+   * What lets someone other than the user whose file it should be (we, unless told), root and a group that root chose
+   * read this file; undefined if nobody can.
+   */
+  readableByOthers(path: string, uid?: number): Exposure | undefined;
   /** Locks a file (made 0600 if absent, never removed), or says that another living process holds it. */
   lockFile(path: string): FileLock | 'held';
   ipcAddresses(scope: 'system' | 'user', env: Env): IpcAddresses;

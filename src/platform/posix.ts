@@ -1,31 +1,62 @@
 /** What Linux and macOS share: users, modes and file locks. */
 import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs';
 import { tryLock, userName } from './libc.ts';
-import type { FileLock, OsUser } from './platform.ts';
+import type { Exposure, FileLock, OsUser } from './platform.ts';
+import { quoted } from './steps.ts';
 
 export function currentUser(): OsUser {
   const uid = process.geteuid?.() ?? 0;
   return { name: userName(uid), uid, privileged: uid === 0 };
 }
 
-export function writableByOthers(path: string): string | undefined {
+export function writableByOthers(path: string): Exposure | undefined {
   const { uid, mode } = statSync(path);
-  if (uid !== 0 && uid !== process.geteuid?.()) return `it belongs to user id ${uid}`;
-  return (mode & 0o022) === 0 ? undefined : `its mode is ${octal(mode)}`;
+  return writable(path, uid, (mode & 0o022) === 0 ? undefined : mode);
 }
 
-export function replaceableByOthers(folder: string): string | undefined {
-  const reason = writableByOthers(folder);
+export function replaceableByOthers(folder: string): Exposure | undefined {
+  const { uid, mode } = statSync(folder);
   // A sticky folder (/tmp) lets nobody rename or remove what is ours.
-  return reason?.startsWith('its mode') && (statSync(folder).mode & 0o1000) !== 0 ? undefined : reason;
+  return writable(folder, uid, (mode & 0o022) === 0 || (mode & 0o1000) !== 0 ? undefined : mode);
 }
 
-export function readableByOthers(path: string): string | undefined {
+function writable(path: string, uid: number, mode: number | undefined): Exposure | undefined {
+  const foreign = uid !== 0 && uid !== process.geteuid?.();
+  return exposure(path, {
+    uid: foreign ? uid : undefined,
+    mode,
+    owner: currentUser().name,
+    chmod: 'chmod go-w',
+  });
+}
+
+export function readableByOthers(path: string, user = process.geteuid?.() ?? 0): Exposure | undefined {
   const { uid, mode } = statSync(path);
   // As in libpq: root may let a group read a key of the system.
-  if (uid === 0 && process.geteuid?.() !== 0 && (mode & 0o037) === 0) return undefined;
-  if (uid !== 0 && uid !== process.geteuid?.()) return `it belongs to user id ${uid}`;
-  return (mode & 0o077) === 0 ? undefined : `its mode is ${octal(mode)}`;
+  if (uid === 0 && user !== 0 && (mode & 0o037) === 0) return undefined;
+  return exposure(path, {
+    uid: uid !== 0 && uid !== user ? uid : undefined,
+    mode: (mode & 0o077) === 0 ? undefined : mode,
+    owner: userName(user),
+    chmod: 'chmod 600',
+  });
+}
+
+/** `uid`, `mode`: what is wrong, or undefined. Of both the owner is told, who can change the mode as well. */
+function exposure(
+  path: string,
+  wrong: { uid: number | undefined; mode: number | undefined; owner: string; chmod: string },
+): Exposure | undefined {
+  const { uid, mode, owner, chmod } = wrong;
+  const remedies = [
+    ...(uid === undefined ? [] : [`chown ${owner} ${quoted(path)}`]),
+    ...(mode === undefined ? [] : [`${chmod} ${quoted(path)}`]),
+  ];
+  if (remedies.length === 0) return undefined;
+  return {
+    reason: uid === undefined ? `its mode is ${octal(mode ?? 0)}` : `it belongs to user id ${uid}`,
+    remedy: remedies.join(' && '),
+  };
 }
 
 function octal(mode: number): string {

@@ -40,8 +40,8 @@ export function readAuthority(
     });
   const exposed = platform.readableByOthers(keyFile);
   if (exposed !== undefined)
-    throw new SteepError('PERMISSION_DENIED', `${keyFile}: others may read this key (${exposed})`, {
-      hint: `chmod 600 ${keyFile}; if somebody may have copied it, make a new CA`,
+    throw new SteepError('PERMISSION_DENIED', `${keyFile}: others may read this key (${exposed.reason})`, {
+      hint: `${exposed.remedy}; if somebody may have copied it, make a new CA`,
     });
   const certificate = certificateOfKey(ca, key, { caFile, keyFile });
   const { subject, notBefore, notAfter } = factsOf(certificate);

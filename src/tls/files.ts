@@ -1,7 +1,7 @@
 /** The files of mutual TLS as they lie on disk, not yet looked into. */
 import { codeOf, messageOf, SteepError } from '../lib/errors.ts';
 import { readPlainFile } from '../lib/plain-file.ts';
-import type { Platform } from '../platform/index.ts';
+import type { Exposure, Platform } from '../platform/index.ts';
 
 /** Paths, named as below `grpc.tls` of the configuration. */
 export interface TlsFiles {
@@ -17,7 +17,7 @@ export interface TlsFileContents {
   ca: string;
   crl: string | undefined;
   /** Why others could read the key. */
-  exposed: string | undefined;
+  exposed: Exposure | undefined;
 }
 
 /**
@@ -63,10 +63,10 @@ function contentOf(file: string): string | undefined {
 }
 
 /** The file may vanish between two looks; then the next one says so. */
-function exposure(file: string, platform: Pick<Platform, 'readableByOthers'>): string | undefined {
+function exposure(file: string, platform: Pick<Platform, 'readableByOthers'>): Exposure | undefined {
   try {
     return platform.readableByOthers(file);
   } catch (error) {
-    return messageOf(error);
+    return { reason: messageOf(error), remedy: `ls -l ${file}` };
   }
 }

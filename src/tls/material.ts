@@ -50,7 +50,10 @@ export function loadTlsMaterial(
 export function checkTlsFiles(contents: TlsFileContents, files: TlsFiles, now = new Date()): TlsMaterial {
   const { cert_file: certFile, key_file: keyFile, ca_file: caFile, crl_file: crlFile } = files;
   if (contents.exposed !== undefined)
-    throw invalid(`${keyFile}: others may read this key (${contents.exposed})`, `chmod 600 ${keyFile}`);
+    throw invalid(
+      `${keyFile}: others may read this key (${contents.exposed.reason})`,
+      contents.exposed.remedy,
+    );
   const [leaf, ...sent] = parsed(certFile, contents.cert, certificatesIn);
   const trusted = parsed(caFile, contents.ca, certificatesIn);
   if (leaf === undefined) throw empty(certFile, 'certificate');

@@ -34,9 +34,9 @@ export function makeFolder(folder: string, mode: number): void {
 export function refuseSharedFolder(folder: string, platform: Pick<Platform, 'writableByOthers'>): void {
   const unsafe = platform.writableByOthers(folder);
   if (unsafe === undefined) return;
-  throw new SteepError('PERMISSION_DENIED', `${folder}: others may write this folder (${unsafe})`, {
-    hint: unsafe.includes('mode')
-      ? `they could put their own CA there:  chmod go-w ${folder}`
+  throw new SteepError('PERMISSION_DENIED', `${folder}: others may write this folder (${unsafe.reason})`, {
+    hint: unsafe.reason.includes('mode')
+      ? `they could put their own CA there:  ${unsafe.remedy}`
       : 'they could put their own CA there: choose another folder',
   });
 }

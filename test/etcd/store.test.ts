@@ -166,10 +166,12 @@ describe('an etcd', () => {
   test('is not asked with a key that others may read', async () => {
     const client = new EtcdClient({
       config: { prefix: '/x', ...etcd.config },
-      platform: { readableByOthers: () => 'mode 0644' },
+      platform: { readableByOthers: () => ({ reason: 'mode 0644', remedy: 'chmod 600 it' }) },
       timeout: () => 2000,
     });
-    expect((await errorOf(new EtcdStore(client, '/x').look('any'))).message).toContain('mode 0644');
+    const { message, hint } = await errorOf(new EtcdStore(client, '/x').look('any'));
+    expect(message).toContain('mode 0644');
+    expect(hint).toBe('chmod 600 it');
   });
 
   test('can be asked without TLS, where the endpoint says so', async () => {

@@ -68,10 +68,8 @@ function write(file: string, backup: string | null, text: string, platform: Plat
     if (unsafe !== undefined)
       throw new SteepError(
         'PERMISSION_DENIED',
-        `${folder}: other users may write this folder (${unsafe}), so no configuration in it would be read`,
-        {
-          hint: `chmod go-w ${folder}`,
-        },
+        `${folder}: other users may write this folder (${unsafe.reason}), so no configuration in it would be read`,
+        { hint: unsafe.remedy },
       );
     const before = backup === null ? undefined : statSync(file);
     // Into a new file of ours: under the name of the backup somebody else's may wait.

@@ -77,7 +77,9 @@ function exposure(
   { readableByOthers }: Pick<Platform, 'readableByOthers'>,
 ): string | undefined {
   const exposed = readableByOthers(file);
-  return exposed === undefined ? undefined : `others may read this key (${exposed}):  chmod 600 ${file}`;
+  return exposed === undefined
+    ? undefined
+    : `others may read this key (${exposed.reason}):  ${exposed.remedy}`;
 }
 
 function isThere(file: string): boolean {

@@ -35,8 +35,7 @@ export function keyReaders(platform: Platform): Pick<Platform, 'readableByOthers
   const { privileged, uid } = platform.currentUser();
   if (!privileged || uid === undefined) return platform; // without user ids there are no modes
   return {
-    readableByOthers: (file) =>
-      (statSync(file).mode & 0o077) === 0 ? undefined : (platform.readableByOthers(file) ?? 'by its mode'),
+    readableByOthers: (file) => platform.readableByOthers(file, statSync(file).uid),
   };
 }
 

@@ -307,7 +307,7 @@ describe('a state_dir', () => {
     const daemon = own.start();
     expect(await daemon.exited()).toBe(5);
     expect(daemon.stderr).toContain(`state_dir ${own.stateDir} can be written by others: its mode is 0777`);
-    expect(daemon.stderr).toContain(`chmod 700 ${own.stateDir}`);
+    expect(daemon.stderr).toContain(`chmod go-w ${own.stateDir}`);
 
     // As /tmp: nobody can replace our files there, but put others beside them before we come.
     chmodSync(own.stateDir, 0o1777);

@@ -3,6 +3,7 @@ import { afterAll, beforeEach, describe, expect, test } from 'bun:test';
 import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
+  chownSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -278,6 +279,24 @@ describe('config check', () => {
     expect(checks.find(({ name, status }) => name === 'postgresql files' && status === 'warn')?.hint).toBe(
       'chmod 600 /own/k',
     );
+  });
+
+  test.skipIf(process.getuid?.() !== 0)('a key of another user: chown mends that, chmod would not', () => {
+    put(
+      'node_id: a',
+      'grpc: {tls: {key_file: k, cert_file: c, ca_file: c}}',
+      'postgresql: {sslkey: k, sslcert: c}',
+    );
+    for (const name of ['k', 'c']) writeFileSync(path.join(folder, name), 'x', { mode: 0o600 });
+    chownSync(path.join(folder, 'k'), 12345, 12345);
+    const { checks } = check();
+    for (const name of ['certificates', 'postgresql files'])
+      expect(checks).toContainEqual({
+        name,
+        status: name === 'certificates' ? 'fail' : 'warn',
+        message: '/own/k: others may read this key (it belongs to user id 12345)',
+        hint: 'chown root /own/k',
+      });
   });
 
   test('a port in use fails, with its holder where that can be known', async () => {

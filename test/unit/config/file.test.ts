@@ -169,7 +169,7 @@ describe.skipIf(isWindows)('a file that others may change is refused', () => {
     put(file, 'a');
     chownSync(file, 12345, 12345);
     expect(refused({ path: file })).toBe(
-      '/own/config.yaml: other users may write this file (it belongs to user id 12345), and what it says is run; run: chown someone /own/config.yaml',
+      '/own/config.yaml: other users may write this file (it belongs to user id 12345), and what it says is run; run: chown root /own/config.yaml',
     );
   });
 

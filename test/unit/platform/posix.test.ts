@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, test } from 'bun:test';
 import {
   chmodSync,
+  chownSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -55,32 +56,54 @@ describe.skipIf(windows)('writableByOthers', () => {
     [0o666, '0666'],
     [0o777, '0777'],
   ])('refuses a file or folder with mode %o, and says so', (mode, text) => {
-    expect(writableByOthers(fileWithMode(mode))).toBe(`its mode is ${text}`);
-    expect(writableByOthers(folderWithMode(mode))).toBe(`its mode is ${text}`);
+    for (const each of [fileWithMode(mode), folderWithMode(mode)])
+      expect(writableByOthers(each)).toEqual({
+        reason: `its mode is ${text}`,
+        remedy: `chmod go-w ${each}`,
+      });
   });
 
   test('trusts a folder like /tmp, where nobody can replace what is ours', () => {
     expect(replaceableByOthers(folderWithMode(0o1777))).toBeUndefined();
-    expect(replaceableByOthers(folderWithMode(0o777))).toBe('its mode is 0777');
+    expect(replaceableByOthers(folderWithMode(0o777))?.reason).toBe('its mode is 0777');
     expect(replaceableByOthers(fileWithMode(0o600))).toBeUndefined();
   });
 
   test('refuses it where they must not even add something of theirs', () => {
-    expect(writableByOthers(folderWithMode(0o1777))).toBe('its mode is 1777');
-    expect(writableByOthers(fileWithMode(0o1666))).toBe('its mode is 1666');
+    expect(writableByOthers(folderWithMode(0o1777))?.reason).toBe('its mode is 1777');
+    expect(writableByOthers(fileWithMode(0o1666))?.reason).toBe('its mode is 1666');
   });
 
-  test.skipIf(process.getuid?.() !== 0)('refuses what belongs to another user', () => {
+  test.skipIf(process.getuid?.() !== 0)('refuses what belongs to another user: its mode is no remedy', () => {
     const file = fileWithMode(0o600);
-    Bun.spawnSync(['chown', '12345', file]);
-    expect(writableByOthers(file)).toBe('it belongs to user id 12345');
-    expect(readableByOthers(file)).toBe('it belongs to user id 12345');
+    chownSync(file, 12345, 12345);
+    const foreign = { reason: 'it belongs to user id 12345', remedy: `chown root ${file}` };
+    expect(writableByOthers(file)).toEqual(foreign);
+    expect(readableByOthers(file)).toEqual(foreign);
+    expect(readableByOthers(file, 12345)).toBeUndefined();
+
+    chmodSync(file, 0o666);
+    expect(writableByOthers(file)?.remedy).toBe(`chown root ${file} && chmod go-w ${file}`);
+    expect(readableByOthers(file)?.remedy).toBe(`chown root ${file} && chmod 600 ${file}`);
+    expect(readableByOthers(file, 12345)).toEqual({
+      reason: 'its mode is 0666',
+      remedy: `chmod 600 ${file}`,
+    });
+  });
+
+  test('has a remedy that a shell understands', () => {
+    const file = `${fresh()} it's`;
+    writeFileSync(file, '');
+    chmodSync(file, 0o666);
+    const remedy = writableByOthers(file)?.remedy ?? '';
+    expect(Bun.spawnSync(['sh', '-c', remedy]).exitCode).toBe(0);
+    expect(writableByOthers(file)).toBeUndefined();
   });
 
   test('looks at where a symbolic link leads', () => {
     const link = fresh();
     symlinkSync(fileWithMode(0o666), link);
-    expect(writableByOthers(link)).toBe('its mode is 0666');
+    expect(writableByOthers(link)?.reason).toBe('its mode is 0666');
   });
 
   test('throws for what does not exist', () => {
@@ -93,7 +116,11 @@ describe.skipIf(windows)('readableByOthers', () => {
     expect(readableByOthers(fileWithMode(0o600))).toBeUndefined();
     expect(readableByOthers(fileWithMode(0o400))).toBeUndefined();
     for (const mode of [0o640, 0o604, 0o610, 0o660, 0o602]) {
-      expect(readableByOthers(fileWithMode(mode))).toBe(`its mode is 0${mode.toString(8)}`);
+      const file = fileWithMode(mode);
+      expect(readableByOthers(file)).toEqual({
+        reason: `its mode is 0${mode.toString(8)}`,
+        remedy: `chmod 600 ${file}`,
+      });
     }
   });
 });

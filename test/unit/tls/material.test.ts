@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, test } from 'bun:test';
-import { mkdirSync, rmSync } from 'node:fs';
+import { chownSync, mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { SteepError } from '../../../src/lib/errors.ts';
 import { thisPlatform } from '../../../src/platform/index.ts';
@@ -146,6 +146,19 @@ describe('the files of TLS are refused', () => {
     folder.write('node.key', node.key, mode);
     expect(refusal(files)).toMatchObject({ code: 'CONFIG_INVALID', hint: `chmod 600 ${files.key_file}` });
   });
+
+  test.skipIf(process.getuid?.() !== 0)(
+    'when the key belongs to another user, and chmod would not help',
+    () => {
+      using folder = new NodeFolder();
+      const files = folder.install(node, ca.pem);
+      chownSync(files.key_file, 12345, 12345);
+      expect(refusal(files)).toMatchObject({
+        message: `${files.key_file}: others may read this key (it belongs to user id 12345)`,
+        hint: `chown root ${files.key_file}`,
+      });
+    },
+  );
 
   test('when the key is of another certificate', async () => {
     using folder = new NodeFolder();
