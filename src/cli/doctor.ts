@@ -65,13 +65,9 @@ function daemonCheck(where: DaemonAddress): Check {
         for (const { severity, message, hint } of status.issues)
           findings.push({ status: severities[severity], message, ...(hint === null ? {} : { hint }) });
         const { nodes } = await client.call('nodes.list', {});
+        // What is wrong with the others is among the issues.
         for (const { node_id, status: state } of nodes)
-          if (state === 'degraded' || state === 'unreachable')
-            findings.push({
-              status: 'warn',
-              message: `node ${node_id} is ${state}`,
-              hint: 'on that host:  steep-repl status',
-            });
+          if (state === 'healthy') findings.push({ status: 'ok', message: `node ${node_id} is healthy` });
         return findings;
       } catch (thrown) {
         const error = SteepError.from(thrown);
