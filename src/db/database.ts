@@ -101,8 +101,8 @@ export class Database {
       return await connection.pool.query(run);
     } catch (error) {
       const loss = lossFrom(error, target);
-      if (loss) void this.judge(connection, loss);
-      throw fromPostgres(error, target);
+      const usable = loss !== undefined && (await this.isUsable(connection, loss));
+      throw fromPostgres(error, target, usable);
     }
   }
 
@@ -110,15 +110,19 @@ export class Database {
    * What one statement met may concern that statement alone (a right, a function): then the server is looked at
    * as at the start, and is only lost if it would be refused now.
    */
-  private async judge({ watched, lost }: Connection, loss: Away): Promise<void> {
-    if (loss.reason === 'unreachable' || loss.reason === 'starting') return lost.resolve(loss);
+  private async isUsable({ watched, lost }: Connection, loss: Away): Promise<boolean> {
+    if (loss.reason === 'unreachable' || loss.reason === 'starting') {
+      lost.resolve(loss);
+      return false;
+    }
     try {
       const server = await inspect(watched, this.target);
-      if ('reason' in server) lost.resolve(server);
+      if (!('reason' in server)) return true;
+      lost.resolve(server);
     } catch {
       // The watch itself notices.
     }
-    return undefined;
+    return false;
   }
 
   private whyAway(): string {

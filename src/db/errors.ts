@@ -120,15 +120,24 @@ const codeBySqlStateClass: Record<string, ErrorCode> = {
   '22': 'INVALID_REQUEST', // data exception
 };
 
-/** Explains a failed statement. What is no error of PostgreSQL or its socket stays a defect. */
-export function fromPostgres(error: unknown, target: Target): SteepError {
+const PART_IS_MISSING =
+  'a part of schema steep_repl may be missing:  steep-repl init-extension --print  has the SQL that makes it';
+
+/**
+ * Explains a failed statement. What is no error of PostgreSQL or its socket stays a defect. `usable`: the server was
+ * looked at afterwards and is as it should be, so this concerns the statement alone.
+ */
+export function fromPostgres(error: unknown, target: Target, usable = false): SteepError {
   if (error instanceof SteepError) return error;
   if (error instanceof postgres.PostgresError) {
     const reason = bySqlState[error.code];
     // A full disk, say, is no such reason: the server stays connected, so whoever meets it has to tell.
-    const other = reason === undefined ? codeBySqlStateClass[error.code.slice(0, 2)] : 'NOT_CONNECTED';
+    const stays = reason === undefined || usable;
+    const other = stays ? codeBySqlStateClass[error.code.slice(0, 2)] : 'NOT_CONNECTED';
     const code = error.code === '57014' ? 'TIMEOUT' : (other ?? 'FAILED');
-    const hint = error.hint ?? (reason === undefined ? undefined : hintFor(reason, target));
+    // The server's own hint for a missing function is to cast its arguments.
+    const known = usable && reason === 'no_extension' ? PART_IS_MISSING : error.hint;
+    const hint = known ?? (reason === undefined ? undefined : hintFor(reason, target));
     return new SteepError(code, error.message, { cause: error, ...(hint === undefined ? {} : { hint }) });
   }
   const words = bySystemCode[codeOf(error) ?? ''];

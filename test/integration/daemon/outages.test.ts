@@ -5,8 +5,10 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { IpcClient } from '../../../src/ipc/client.ts';
 import { thisPlatform } from '../../../src/platform/index.ts';
+import type { Issue } from '../../../src/operations/subject.ts';
 import { DaemonHome } from '../../support/daemon.ts';
 import { waitFor } from '../../support/wait.ts';
+import { schemaOnly } from '../extension/support.ts';
 import { actions, audited, untilAudited } from './support.ts';
 
 const outbox = (home: DaemonHome): string =>
@@ -163,6 +165,45 @@ describe('a daemon', () => {
     await waitFor(() => outbox(home) === '', 'an empty outbox');
     expect(await actions(server)).toEqual(['daemon.started', 'daemon.started']);
     expect(await next.stop()).toBe(0);
+  });
+
+  test.concurrent('that misses a part of a schema without the extension says so once, until it is back', async () => {
+    await using server = await TestPostgres.start();
+    await server.query(schemaOnly());
+    await using home = new DaemonHome(server);
+    const daemon = await home.connected();
+    await untilAudited(server, 'daemon.started');
+    const issues = async (): Promise<Issue[]> => {
+      using client = await IpcClient.connect(home.socket, thisPlatform());
+      return (await client.call('status.get', {})).issues;
+    };
+
+    await server.query('alter function steep_repl.daemon_register_node rename to gone');
+    const rows = await daemon.logged('cannot write steep_repl.nodes');
+    expect(rows['error']).toStartWith('function steep_repl.daemon_register_node');
+    await server.query('alter table steep_repl.audit_log rename to gone');
+    daemon.signal('SIGHUP'); // writes into the trail
+    const trail = await daemon.logged('the audit trail could not be written; it is kept');
+    expect(trail['error']).toBe('relation "steep_repl.audit_log" does not exist');
+    const hint = expect.stringContaining('steep-repl init-extension --print');
+    for (const { msg, error } of [rows, trail])
+      expect(await issues()).toContainEqual({
+        severity: 'warning',
+        message: `${msg}: ${error as string}`,
+        hint,
+      });
+    await Bun.sleep(3000); // several attempts
+    for (const { msg } of [rows, trail]) expect(daemon.count(msg)).toBe(1);
+    expect(daemon.count('lost PostgreSQL')).toBe(0);
+
+    await server.query('alter table steep_repl.gone rename to audit_log');
+    await server.query('alter function steep_repl.gone rename to daemon_register_node');
+    await untilAudited(server, 'daemon.reloaded');
+    await waitFor(
+      async () => !(await issues()).some(({ message }) => message.includes('does not exist')),
+      'the end of the issues',
+    );
+    expect(await daemon.stop()).toBe(0);
   });
 
   test.concurrent('that a lock keeps from the audit trail says so once, and writes all of it when it is gone', async () => {

@@ -228,16 +228,26 @@ describe('a database', () => {
   });
 });
 
-test('a statement that lacks a right, a table or a function costs no connection', async () => {
+test('a statement that lacks a right, a table or a function costs no connection, and fails for itself', async () => {
   await using watched = new Watched(targetFor(server));
   await watched.until('connected');
   const { database } = watched;
   const denied = database.query((sql) =>
     sql.unsafe("do $$ begin raise exception 'no' using errcode = '42501'; end $$"),
   );
-  await expect(denied).rejects.toMatchObject({ code: 'NOT_CONNECTED', message: 'no' });
-  await expect(database.query((sql) => sql`select * from absent_table`)).rejects.toThrow('absent_table');
-  await expect(database.query((sql) => sql`select absent_function()`)).rejects.toThrow('absent_function');
+  await expect(denied).rejects.toMatchObject({
+    code: 'FAILED',
+    message: 'no',
+    hint: expect.stringContaining('--grant postgres'),
+  });
+  for (const missing of ['relation "absent_table"', 'function absent_function()']) {
+    const name = missing.split(' ')[1]!.replaceAll('"', '');
+    await expect(database.query((sql) => sql.unsafe(`select * from ${name}`))).rejects.toMatchObject({
+      code: 'FAILED',
+      message: `${missing} does not exist`,
+      hint: expect.stringContaining('steep-repl init-extension --print'),
+    });
+  }
   await database.query((sql) => sql`select pg_sleep(0.2)`);
   expect(watched.history).toEqual(['connected']);
 });

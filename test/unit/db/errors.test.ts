@@ -126,6 +126,15 @@ describe('a statement that fails', () => {
     },
   );
 
+  test.each(['42501', '42P01', '42883', '25006'])(
+    'with SQLSTATE %s on a server that can be used is FAILED: nobody else would tell of it',
+    (sqlstate) => {
+      const { code, hint } = fromPostgres(serverError(sqlstate), target, true);
+      expect(code).toBe('FAILED');
+      expect(hint).toBeString();
+    },
+  );
+
   test('because its socket broke is NOT_CONNECTED and names the server', () => {
     for (const code of [
       'ECONNRESET',
