@@ -19,8 +19,12 @@ export interface Target {
   connectTimeout: number;
   /** Milliseconds after which the server ends a statement; we wait a little longer before we give up. */
   statementTimeout: number;
+  /** As the server shows it. */
   applicationName: string;
 }
+
+/** A server keeps no more of a name (NAMEDATALEN); a node id may have as many bytes itself. */
+const NAME_BYTES = 63;
 
 /** The target that a configuration names. */
 export function targetOf(config: Config): Target {
@@ -38,7 +42,7 @@ export function targetOf(config: Config): Target {
     sslkey: postgresql.sslkey,
     connectTimeout: postgresql.connect_timeout,
     statementTimeout: postgresql.statement_timeout,
-    applicationName: `steep-repl/${config.node_id}`,
+    applicationName: `steep-repl/${config.node_id}`.slice(0, NAME_BYTES),
   };
 }
 

@@ -266,6 +266,20 @@ describe('two daemons', () => {
     expect(existsSync(other.pidFile)).toBe(false);
   });
 
+  test.concurrent('of one long name, which the server cuts: the second waits until the first is surely gone', async () => {
+    const database = await newDatabase(server);
+    const options = { nodeId: `n${'o'.repeat(62)}`, config: { postgresql: { database } } };
+    await using first = new DaemonHome(server, options);
+    await using second = new DaemonHome(server, options);
+    const dying = await first.connected();
+    const waiting = second.start();
+    const { error } = await waiting.logged('PostgreSQL cannot be used');
+    expect(error).toContain(`is held by steep-repl/n${'o'.repeat(51)} from this host`);
+    await Bun.sleep(4000); // as long again as a daemon of another name would have waited
+    await dying.kill();
+    await waiting.logged('connected to PostgreSQL');
+  });
+
   test.concurrent('of one name in two folders do not take each other’s PID file', async () => {
     const { home: own } = await home();
     await using _ = own;
