@@ -1,8 +1,8 @@
 /** Reads the configuration file as text, after making sure that nobody else could have written it. */
-import { readFileSync, realpathSync, type Stats, statSync } from 'node:fs';
+import { lstatSync, readFileSync, readlinkSync, realpathSync, type Stats, statSync } from 'node:fs';
 import path from 'node:path';
 import { codeOf, messageOf } from '../lib/errors.ts';
-import type { Platform } from '../platform/index.ts';
+import type { Exposure, Platform } from '../platform/index.ts';
 import { ConfigError, type Problem } from './problems.ts';
 
 /** Far above any real file; a mistaken one must not cost seconds. */
@@ -60,23 +60,41 @@ function read(file: string): Buffer {
 
 /** `password_command` runs code, so whoever can change the file, or swap it for another, could run theirs as us. */
 function writableProblems(file: string, platform: Platform): Problem[] {
-  const real = realpathSync(file);
-  const paths = new Set([file, path.dirname(file), path.dirname(real)]);
-  return [...paths].flatMap((each) => {
-    const open = each === file ? platform.writableByOthers(each) : platform.replaceableByOthers(each);
-    if (open === undefined) return [];
-    const what =
-      each === file
-        ? 'other users may write this file'
-        : 'other users may write this folder of the configuration';
-    return [
-      {
-        file: each,
-        message: `${what} (${open.reason}), and what it says is run`,
-        hint: `run: ${open.remedy}`,
-      },
-    ];
+  const own = platform.writableByOthers(file);
+  const ofFile = own && {
+    file,
+    message: `other users may write this file (${own.reason}), and what it says is run`,
+    hint: `run: ${own.remedy}`,
+  };
+  const ofFolders = unsafeFolders(file, platform).map(({ folder, reason, remedy, above }) => ({
+    file: folder,
+    message: `other users may write this folder ${above ? 'above' : 'of'} the configuration (${reason}), and what it says is run`,
+    hint: above ? `keep the configuration elsewhere, or run: ${remedy}` : `run: ${remedy}`,
+  }));
+  return [...(ofFile ? [ofFile] : []), ...ofFolders];
+}
+
+/** `above`: neither the file nor a symlink to it lies in it. */
+export type UnsafeFolder = Exposure & { folder: string; above: boolean };
+
+/** Folders in which others could swap something on the way to a file that need not be there yet; nearest first. */
+export function unsafeFolders(file: string, platform: Platform): UnsafeFolder[] {
+  return [...foldersTo(path.resolve(file))].flatMap(([folder, above]) => {
+    const open = platform.replaceableByOthers(folder);
+    return open === undefined ? [] : [{ ...open, folder, above }];
   });
+}
+
+/** All folders that are passed, also by way of symlinks, and whether they only lead to one in which the file lies. */
+function foldersTo(file: string, above = false, found = new Map<string, boolean>()): Map<string, boolean> {
+  const folder = path.dirname(file);
+  const target = lstatSync(file, { throwIfNoEntry: false })?.isSymbolicLink() && readlinkSync(file);
+  if (folder === file) return found;
+  const known = found.get(folder);
+  found.set(folder, above && (known ?? true));
+  if (target) foldersTo(path.resolve(realpathSync(folder), target), above, found);
+  if (known === undefined) foldersTo(folder, true, found);
+  return found;
 }
 
 function decode(file: string, bytes: Buffer): string {

@@ -1,5 +1,6 @@
 import { chmodSync, chownSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
+import { unsafeFolders } from '../../config/file.ts';
 import { lookupOrder, isThere } from '../../config/locate.ts';
 import { schema } from '../../config/schema.ts';
 import { defaultNodeId, starterFile } from '../../config/starter.ts';
@@ -64,12 +65,12 @@ function write(file: string, backup: string | null, text: string, platform: Plat
   const folder = path.dirname(file);
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const unsafe = platform.replaceableByOthers(folder);
+    const [unsafe] = unsafeFolders(file, platform);
     if (unsafe !== undefined)
       throw new SteepError(
         'PERMISSION_DENIED',
-        `${folder}: other users may write this folder (${unsafe.reason}), so no configuration in it would be read`,
-        { hint: unsafe.remedy },
+        `${unsafe.folder}: other users may write this folder (${unsafe.reason}), so no configuration in it would be read`,
+        { hint: unsafe.above ? `choose another place with --config, or:  ${unsafe.remedy}` : unsafe.remedy },
       );
     const before = backup === null ? undefined : statSync(file);
     // Into a new file of ours: under the name of the backup somebody else's may wait.

@@ -103,6 +103,11 @@ describe('config init', () => {
       expect(code).toBe(5);
       expect(err).toContain('hint: chmod go-w /own');
       expect(readdirSync(folder)).toEqual([]);
+
+      const further = config(['init', '--config', 'own/private/config.yaml']);
+      expect(further.code).toBe(5);
+      expect(further.err).toContain('hint: choose another place with --config, or:  chmod go-w /own\n');
+      expect(readdirSync(path.join(folder, 'private'))).toEqual([]);
     },
   );
 

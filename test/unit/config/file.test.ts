@@ -159,6 +159,49 @@ describe.skipIf(isWindows)('a file that others may change is refused', () => {
     );
   });
 
+  test('a folder further up, where the one below could be swapped', () => {
+    const open = path.join(root, 'open-above');
+    mkdirSync(path.join(open, 'a/b'), { recursive: true });
+    const deep = path.join(open, 'a/b/config.yaml');
+    put(deep, 'a');
+    expect(loaded({ path: deep })).toBe('a');
+    chmodSync(open, 0o775);
+    expect(refused({ path: deep })).toBe(
+      '/open-above: other users may write this folder above the configuration (its mode is 0775), and what it says is run; keep the configuration elsewhere, or run: chmod go-w /open-above',
+    );
+    // As /tmp: nobody else can swap what is ours.
+    chmodSync(open, 0o1777);
+    expect(loaded({ path: deep })).toBe('a');
+  });
+
+  test.skipIf(!isRoot)('a folder further up that belongs to another user, sticky or not', () => {
+    const foreign = path.join(root, 'foreign');
+    mkdirSync(path.join(foreign, 'a'), { recursive: true });
+    const deep = path.join(foreign, 'a/config.yaml');
+    put(deep, 'a');
+    for (const mode of [0o755, 0o1755]) {
+      chmodSync(foreign, mode);
+      chownSync(foreign, 12345, 12345);
+      expect(refused({ path: deep })).toContain(
+        '/foreign: other users may write this folder above the configuration (it belongs to user id 12345)',
+      );
+    }
+  });
+
+  test('a folder through which one of several symlinks leads, relative ones among them', () => {
+    const open = path.join(root, 'open-between');
+    mkdirSync(path.join(open, 'private'), { recursive: true });
+    put(file, 'a');
+    symlinkSync(file, path.join(open, 'private/second'));
+    symlinkSync('../open-between/private', path.join(root, 'home/first'));
+    const way = path.join(root, 'home/first/second');
+    expect(loaded({ path: way })).toBe('a');
+    chmodSync(open, 0o777);
+    expect(refused({ path: way })).toContain(
+      '/open-between: other users may write this folder above the configuration',
+    );
+  });
+
   test('a file that others may read is fine', () => {
     put(file, 'a');
     chmodSync(file, 0o644);
