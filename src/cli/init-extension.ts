@@ -102,19 +102,32 @@ function lacksFiles({ installed, available }: ServerFacts): boolean {
 }
 
 /** Without options: into the server's own folder, if it is on this host and we may; else say what can be done. */
-function placeWhereTheServerLooks(args: Placement, { sharedir }: ServerFacts, target: Target): string[] {
+function placeWhereTheServerLooks(args: Placement, facts: ServerFacts, target: Target): string[] {
+  const { sharedir, controlPath } = facts;
   const local = target.host.startsWith('/') || ['localhost', '127.0.0.1', '::1'].includes(target.host);
   if (args.dir === undefined && local && sharedir !== null && isWritable(path.join(sharedir, 'extension')))
     return placeFiles(sharedir);
   const hint =
     args.dir === undefined
       ? 'on the server’s host:  steep-repl init-extension --pg-config PATH;  or --dir DIR;  or --no-files on a managed server'
-      : `in psql, as a superuser:  ALTER SYSTEM SET extension_control_path = '${path.resolve(args.dir)}:$system';  SELECT pg_reload_conf();`;
+      : howToFind(path.resolve(args.dir), controlPath);
   throw new SteepError(
     'FAILED',
     `PostgreSQL at ${describeTarget(target)} does not find the files of steep_repl`,
     { hint },
   );
+}
+
+/** How the server comes to look into a folder too: what it looks through already stays. */
+function howToFind(folder: string, current: string | null): string {
+  const set = (value: string): string =>
+    `ALTER SYSTEM SET extension_control_path = '${value.replaceAll("'", "''")}';  SELECT pg_reload_conf();`;
+  if (current === null)
+    return `in psql, as a superuser, with what  SHOW extension_control_path  says in place of …:  ${set(`${folder}${path.delimiter}…`)}`;
+  // An empty one is the server's own folder.
+  const places = current === '' ? ['$system'] : current.split(path.delimiter);
+  const others = places.filter((place) => place !== folder);
+  return `in psql, as a superuser:  ${set([folder, ...others].join(path.delimiter))}`;
 }
 
 function isWritable(folder: string): boolean {

@@ -21,6 +21,8 @@ export interface ServerFacts {
   available: string | null;
   /** Where the server looks for extensions' files; null when this role may not know. */
   sharedir: string | null;
+  /** extension_control_path; null when this role may not know. */
+  controlPath: string | null;
 }
 
 /** Looks at a server before anything is changed. Throws FAILED before PostgreSQL 18. */
@@ -34,12 +36,20 @@ export async function examine(session: Session): Promise<ServerFacts> {
     throw new SteepError('FAILED', `PostgreSQL 18 or later is required (server: ${server?.version})`);
   const [facts] = await session.query(
     (sql) => sql<
-      { extension: string | null; schema: boolean; ours: boolean; available: string | null; knows: boolean }[]
+      {
+        extension: string | null;
+        schema: boolean;
+        ours: boolean;
+        available: string | null;
+        path: string | null;
+        knows: boolean;
+      }[]
     >`
       SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'steep_repl') AS extension,
              to_regnamespace('steep_repl') IS NOT NULL AS schema,
              to_regclass('steep_repl.coordinator_state') IS NOT NULL AS ours,
              (SELECT default_version FROM pg_catalog.pg_available_extensions WHERE name = 'steep_repl') AS available,
+             (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'extension_control_path') AS path,
              has_function_privilege('pg_catalog.pg_config()', 'EXECUTE') AS knows`,
   );
   const [place] = facts?.knows
@@ -58,6 +68,7 @@ export async function examine(session: Session): Promise<ServerFacts> {
     ),
     available: facts?.available ?? null,
     sharedir: place?.setting ?? null,
+    controlPath: facts?.path ?? null,
   };
 }
 

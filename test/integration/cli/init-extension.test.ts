@@ -55,7 +55,9 @@ describe('init-extension', () => {
     const blind = await sandbox.run(['init-extension', '--config', sandbox.config, '--dir', elsewhere]);
     expect(blind.code).toBe(1);
     expect(blind.stderr).toContain('does not find the files of steep_repl');
-    expect(blind.stderr).toContain(`ALTER SYSTEM SET extension_control_path = '${elsewhere}:$system'`);
+    // What the server's DBA has set stays.
+    const command = `ALTER SYSTEM SET extension_control_path = '${elsewhere}:${extensions}:$system'`;
+    expect(blind.stderr).toContain(`in psql, as a superuser:  ${command};  SELECT pg_reload_conf();`);
     expect(readdirSync(path.join(elsewhere, 'extension')).sort()).toEqual([
       'steep_repl--0.1.0.sql',
       'steep_repl.control',
@@ -67,6 +69,27 @@ describe('init-extension', () => {
     expect(done.stderr).toContain(`wrote ${extensions}/extension/steep_repl.control`);
     expect(done.stderr).toContain('created 0.1.0');
     expect(await version(sandbox.database)).toBe('0.1.0');
+  });
+
+  test('with --dir builds on what extension_control_path is, whatever that is, as far as it may be known', async () => {
+    using sandbox = await sandboxWithDatabase();
+    const elsewhere = path.join(sandbox.folder, "it's");
+    const args = ['init-extension', '--config', sandbox.config, '--dir', elsewhere];
+    const role = `curious_${sandbox.database}`;
+    await server.query(`CREATE ROLE ${role} LOGIN; ALTER ROLE ${role} SET extension_control_path = '/none'`);
+    const unknown = await sandbox.run(args, { env: { PGUSER: role } });
+    expect(unknown.stderr).toContain('SHOW extension_control_path');
+    expect(unknown.stderr).not.toContain('$system');
+
+    const quoted = elsewhere.replace("'", "''");
+    for (const [now, then] of [
+      ['', `${quoted}:$system`],
+      ['/opt/ext', `${quoted}:/opt/ext`],
+    ]) {
+      await server.query(`ALTER ROLE postgres SET extension_control_path = '${now}'`);
+      expect((await sandbox.run(args)).stderr).toContain(`SET extension_control_path = '${then}';`);
+    }
+    await server.query('ALTER ROLE postgres RESET extension_control_path');
   });
 
   test('run a second time changes nothing, and says so', async () => {
