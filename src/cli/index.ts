@@ -35,11 +35,20 @@ async function dispatch(argv: string[]): Promise<number> {
 async function runOne(name: string, command: Command, rawArgs: string[]): Promise<number> {
   if (rawArgs.includes('--help') || rawArgs.includes('-h')) {
     const meta = { name: `steep-repl ${name}`, description: commands[name]?.about ?? '' };
-    printText(await renderUsage({ args: command.args, meta }));
+    printText(await renderUsage({ args: withLongAliases(command.args), meta }));
     return EXIT.ok;
   }
   refuseUnknown(name, rawArgs, command.args);
   return (await command.run(parse(name, rawArgs, command.args))) ?? EXIT.ok;
+}
+
+/** For citty's help, which puts one hyphen before every alias. */
+function withLongAliases(definitions: ArgsDef): ArgsDef {
+  const shown = ([key, definition]: [string, ArgsDef[string]]): [string, ArgsDef[string]] =>
+    'alias' in definition && typeof definition.alias === 'string' && definition.alias.length > 1
+      ? [key, { ...definition, alias: `-${definition.alias}` }]
+      : [key, definition];
+  return Object.fromEntries(Object.entries(definitions).map(shown));
 }
 
 function parse(name: string, rawArgs: string[], definitions: ArgsDef): ReturnType<typeof parseArgs> {

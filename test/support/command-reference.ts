@@ -34,7 +34,8 @@ function optionRow([name, definition]: [string, object]): string {
     default?: string | boolean;
   };
   if (negativeDescription !== undefined) return `| \`--no-${name}\` | ${negativeDescription} |`;
-  const short = alias === undefined ? '' : `\`-${alias}\`, `;
+  const hyphens = alias?.length === 1 ? '-' : '--';
+  const short = alias === undefined ? '' : `\`${hyphens}${alias}\`, `;
   const value = type === 'boolean' ? '' : ` ${valueHint ?? name.toUpperCase()}`;
   const meaning = preset === undefined ? description : `${description} (default ${preset})`;
   return `| ${short}\`--${name}${value}\` | ${meaning} |`;

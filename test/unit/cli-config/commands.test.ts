@@ -65,6 +65,7 @@ describe('config init', () => {
   });
 
   test('--path is another name for --config, and the id comes from the host name', () => {
+    expect(config(['init', '--help']).out).toMatch(/ --path, --config/);
     const { code, out } = config(['init', '--path', 'own/config.yaml', '--json']);
     expect(code).toBe(0);
     const shown: unknown = JSON.parse(out);
