@@ -29,7 +29,7 @@ export const linux: Platform = {
   }),
   runtimeDirs: (env) => ({
     system: '/run/steep-repl',
-    user: env['XDG_RUNTIME_DIR'] ? path.posix.join(env['XDG_RUNTIME_DIR'], 'steep-repl') : undefined,
+    user: below(posix.userRuntimeDir(env), 'steep-repl'),
   }),
   currentUser: posix.currentUser,
   writableByOthers: posix.writableByOthers,
@@ -37,7 +37,7 @@ export const linux: Platform = {
   readableByOthers: posix.readableByOthers,
   lockFile: posix.lockFile,
   ipcAddresses: (scope, env) => {
-    const folder = scope === 'system' ? '/run/steep-repl' : below(env['XDG_RUNTIME_DIR'], 'steep-repl');
+    const folder = scope === 'system' ? '/run/steep-repl' : below(posix.userRuntimeDir(env), 'steep-repl');
     return { private: below(folder, 'steep-repl.sock'), shared: unixSocket.SHARED_SOCKET };
   },
   listenLocally: unixSocket.listenLocally,

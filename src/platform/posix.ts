@@ -1,12 +1,22 @@
 /** What Linux and macOS share: users, modes and file locks. */
-import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs';
+import { closeSync, constants, fstatSync, lstatSync, openSync, statSync } from 'node:fs';
 import { tryLock, userName } from './libc.ts';
-import type { Exposure, FileLock, OsUser } from './platform.ts';
+import type { Env, Exposure, FileLock, OsUser } from './platform.ts';
 import { quoted } from './steps.ts';
 
 export function currentUser(): OsUser {
   const uid = process.geteuid?.() ?? 0;
   return { name: userName(uid), uid, privileged: uid === 0 };
+}
+
+/**
+ * Where systemd keeps what a user's processes share; also for one who came by su or cron, whom no variable tells.
+ * `usual`: for tests, which have no /run/user.
+ */
+export function userRuntimeDir(env: Env, usual = `/run/user/${process.geteuid?.()}`): string | undefined {
+  if (env['XDG_RUNTIME_DIR']) return env['XDG_RUNTIME_DIR'];
+  const found = lstatSync(usual, { throwIfNoEntry: false });
+  return found?.isDirectory() && found.uid === process.geteuid?.() ? usual : undefined;
 }
 
 export function writableByOthers(path: string): Exposure | undefined {

@@ -1,8 +1,7 @@
 /** systemctl, for the machine's systemd or a user's. */
-import { existsSync } from 'node:fs';
 import { SteepError } from '../lib/errors.ts';
 import type { Env } from './platform.ts';
-import { currentUser } from './posix.ts';
+import { currentUser, userRuntimeDir } from './posix.ts';
 import type { ServiceScope, Step } from './service.ts';
 import { commandStep } from './steps.ts';
 import { runTool } from './tool.ts';
@@ -53,8 +52,7 @@ export class Systemctl {
 
   /** A user who came by su or cron has a manager all the same. */
   private environment(): Record<string, string> {
-    const folder = `/run/user/${currentUser().uid}`;
-    const runtime = this.env['XDG_RUNTIME_DIR'] ?? (existsSync(folder) ? folder : undefined);
+    const runtime = userRuntimeDir(this.env);
     return { TZ: 'UTC', ...(runtime === undefined ? {} : { XDG_RUNTIME_DIR: runtime }) };
   }
 }

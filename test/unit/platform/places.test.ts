@@ -31,7 +31,6 @@ describe('on Linux', () => {
     for (const env of [{}, { HOME: '' }]) {
       expect(linux.configDirs(env).user).toBeUndefined();
       expect(linux.stateBases(env).user).toBeUndefined();
-      expect(linux.runtimeDirs(env).user).toBeUndefined();
     }
   });
 });

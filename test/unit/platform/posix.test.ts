@@ -18,6 +18,7 @@ import {
   lockFile,
   readableByOthers,
   replaceableByOthers,
+  userRuntimeDir,
   writableByOthers,
 } from '../../../src/platform/posix.ts';
 import { waitFor } from '../../support/wait.ts';
@@ -123,6 +124,40 @@ describe.skipIf(windows)('readableByOthers', () => {
       });
     }
   });
+});
+
+describe.skipIf(windows)('userRuntimeDir', () => {
+  test('is what the variable says, else the folder of systemd, if that is ours', () => {
+    const ours = folderWithMode(0o700);
+    expect(userRuntimeDir({ XDG_RUNTIME_DIR: '/run/mine' }, ours)).toBe('/run/mine');
+    for (const env of [{}, { XDG_RUNTIME_DIR: '' }]) {
+      expect(userRuntimeDir(env, ours)).toBe(ours);
+      expect(userRuntimeDir(env, fresh())).toBeUndefined();
+      expect(userRuntimeDir(env, fileWithMode(0o600))).toBeUndefined();
+    }
+  });
+
+  test.skipIf(process.getuid?.() !== 0)('is not that of another user', () => {
+    const foreign = folderWithMode(0o700);
+    chownSync(foreign, 12345, 12345);
+    expect(userRuntimeDir({}, foreign)).toBeUndefined();
+  });
+});
+
+describe('the folder for sockets of a user whom no variable tells of it', () => {
+  test.skipIf(process.platform !== 'linux' || process.getuid?.() !== 0)(
+    'is below /run/user (needs root)',
+    () => {
+      // In a mount namespace of its own, where /run/user can be filled.
+      const script = `
+      const { linux } = await import(${JSON.stringify(path.join(path.dirname(source), 'linux.ts'))});
+      console.log(linux.ipcAddresses('user', {}).private, linux.runtimeDirs({}).user);`;
+      const fill = 'mount -t tmpfs none /run && mkdir -p /run/user/0 && exec "$@"';
+      const command = [process.execPath, '-e', script];
+      const { stdout } = Bun.spawnSync(['unshare', '--mount', 'sh', '-c', fill, 'sh', ...command]);
+      expect(stdout.toString()).toBe('/run/user/0/steep-repl/steep-repl.sock /run/user/0/steep-repl\n');
+    },
+  );
 });
 
 describe.skipIf(windows)('currentUser', () => {
