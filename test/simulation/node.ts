@@ -7,7 +7,8 @@ import type { Rules } from '../../src/cluster/rules.ts';
 import { type ClusterState, Durable } from '../../src/cluster/state.ts';
 import type { Random } from './random.ts';
 
-export const LEASE = 3000;
+const LEASE = 3000;
+const LONGEST = 4500;
 export const INTERVAL = 1000;
 export const CLUSTER = 'c1';
 
@@ -28,6 +29,8 @@ export interface World {
   readonly rules: Rules;
   readonly faults: Faults;
   readonly slowDisks: boolean;
+  /** Whether nodes are configured with leases of their own. */
+  readonly leasesDiffer: boolean;
   send(from: SimNode, to: string, request: Request, delay: number): void;
   told(node: SimNode, event: ElectionEvent): void;
   wrote(before: MemberList, list: MemberList): void;
@@ -37,6 +40,8 @@ export class SimNode {
   readonly id: string;
   readonly role: 'node' | 'witness';
   readonly rank: number;
+  /** Milliseconds. */
+  readonly lease: number;
   disk: ClusterState;
   /** What PostgreSQL remembers of the disk: which copy, and how many writes. */
   mirror: { instance_id: string; serial: number } | undefined;
@@ -63,6 +68,7 @@ export class SimNode {
     this.rank = rank;
     this.rate = world.random.between(0.95, 1.05);
     this.wallOffset = world.random.between(-1e6, 1e6);
+    this.lease = world.leasesDiffer ? world.random.between(2 * INTERVAL, LONGEST) : LEASE;
     this.disk = this.blank();
   }
 
@@ -91,7 +97,7 @@ export class SimNode {
    * within one lease leaves no clock that tells (docs/cluster.md says so).
    */
   sleepUntil(at: number): void {
-    if (this.world.now - this.wallJumped < 2 * LEASE) return;
+    if (this.world.now - this.wallJumped < 2 * LONGEST) return;
     if (this.asleepSince === undefined) this.asleepSince = this.world.now;
     this.awayUntil = Math.max(this.awayUntil, at);
   }
@@ -114,8 +120,6 @@ export class SimNode {
 
   start(): void {
     const { world } = this;
-    if (this.mirror && !world.faults.trustsOldCopies && this.isOldCopy(this.mirror))
-      this.disk = { ...this.disk, instance_id: this.blank().instance_id };
     const state: Durable = new Durable(structuredClone(this.disk), (fresh) => {
       if (this.state !== state) throw new Crash(); // whoever is dead writes no more
       this.write(fresh);
@@ -125,17 +129,43 @@ export class SimNode {
       state,
       clock: this.clock,
       random: world.random.next,
-      settings: () => ({ lease: LEASE, interval: INTERVAL, twoNode: 'safe' }),
+      settings: () => ({ lease: this.lease, interval: INTERVAL, twoNode: 'safe' }),
       standing: () => ({ healthy: this.healthy && this.role === 'node', rank: this.rank }),
       isSilent: () => false,
       send: (to, request) => world.send(this, to, request, this.stall),
       onChange: (event) => world.told(this, event),
       rules: world.rules,
     });
-    this.process.trust();
     this.state = state;
+    this.trusted = false;
+    this.looksAt = world.now + (world.random.chance(0.5) ? 0 : world.random.between(0, 2 * LEASE));
+    this.look();
   }
   state: Durable | undefined;
+
+  /** Asks its PostgreSQL, as soon as that answers, whether the disk is an old copy; a witness has nobody to ask. */
+  look(): void {
+    const { world, mirror, state } = this;
+    if (this.trusted || world.now < this.looksAt || !state) return;
+    if (!this.healthy && this.role === 'node') return;
+    if (mirror && !world.faults.trustsOldCopies && this.isOldCopy(mirror))
+      this.act(() => state.update({ instance_id: this.blank().instance_id }));
+    if (this.state !== state) return; // its disk ended it
+    this.replaced = false;
+    this.trusted = true;
+    this.process?.trust();
+  }
+  trusted = false;
+  private looksAt = 0;
+
+  /** The disk is put back as it was, under the old name, until the node has found that out. */
+  restore(disk: ClusterState): void {
+    this.stop();
+    this.disk = disk;
+    this.replaced = true;
+    this.start();
+  }
+  replaced = false;
 
   stop(): void {
     this.process = undefined;
@@ -162,7 +192,7 @@ export class SimNode {
 
   mirrorNow(): void {
     const { instance_id, serial } = this.disk;
-    if (this.healthy && this.process) this.mirror = { instance_id, serial };
+    if (this.healthy && this.trusted && this.process) this.mirror = { instance_id, serial };
   }
 
   private isOldCopy({ instance_id, serial }: NonNullable<SimNode['mirror']>): boolean {

@@ -38,9 +38,7 @@ export class Promises {
     const before = this.lists.get(nameOf({ term: list.term, number: list.number - 1 })) ?? list;
     for (const one of [before, list]) {
       const having = voters(one).filter(({ node_id, instance_id }) => {
-        const disk = this.node(node_id)?.disk;
-        // What another copy once stored went with its disk.
-        return disk && (compare(disk.list, list) >= 0 || disk.instance_id !== instance_id);
+        return this.stored(node_id, instance_id, list);
       });
       if (having.length <= voters(one).length / 2)
         this.blame(`list ${nameOf(list)} is called done without a majority`);
@@ -85,7 +83,7 @@ export class Promises {
     const before = this.checked.get(node.id);
     if (before?.list === list && before.term === term) return;
     this.checked.set(node.id, { list, term, instance: instance_id });
-    const same = before?.instance === instance_id;
+    const same = before?.instance === instance_id && !node.replaced;
     if (same && term < before.term && !this.faults.forgetsVotes && !this.faults.trustsOldCopies)
       throw new Violation(`${node.id} went back from term ${before.term} to ${term}`);
     if (same && compare(list, before.list) < 0 && !this.faults.trustsOldCopies)
@@ -108,11 +106,17 @@ export class Promises {
   /** One change at a time, and the first one on ground that a majority has. */
   private checkBase(base: MemberList, version: string): void {
     const having = voters(base).filter(({ node_id, instance_id }) => {
-      const disk = this.node(node_id)?.disk;
-      return disk && (compare(disk.list, base) >= 0 || disk.instance_id !== instance_id);
+      return this.stored(node_id, instance_id, base);
     });
     if (having.length <= voters(base).length / 2)
       this.blame(`list ${version} is made before a majority has ${nameOf(base)}`);
+  }
+
+  /** What a copy once stored went with its disk: the copy after it is not to blame. */
+  private stored(id: string, instance: string, list: Version): boolean {
+    const node = this.node(id);
+    if (!node) return false;
+    return compare(node.disk.list, list) >= 0 || node.disk.instance_id !== instance || node.replaced;
   }
 
   /** A majority is connected and quiet: there is a coordinator, everybody follows it, and the list is the same. */

@@ -1,5 +1,6 @@
 /** What befalls the nodes of a simulation: crashes, cuts, sleep, lost disks, and an operator. */
 import { type Change, type MemberList, voters } from '../../src/cluster/list.ts';
+import { SteepError } from '../../src/lib/errors.ts';
 import type { Agenda } from './heap.ts';
 import type { Network, Step } from './network.ts';
 import type { SimNode } from './node.ts';
@@ -59,12 +60,22 @@ export class Trouble {
         coordinators(this.world.nodes).forEach((one) =>
           one.act((process) => process.resign('it was told to')),
         ),
+      () => coordinators(this.world.nodes).forEach((one) => this.handOver(one, node)),
       () => this.loseDisk(node),
       () => this.restoreDisk(node),
       () => this.restoreDisk(node),
       () => this.restoreDisk(node),
     ];
     random.of(kinds)();
+  }
+
+  private handOver(coordinator: SimNode, to: SimNode): void {
+    this.world.note(`${coordinator.id} is to hand over to ${to.id}`);
+    try {
+      coordinator.act((process) => process.transfer(to.id));
+    } catch (error) {
+      if (!(error instanceof SteepError)) throw error; // it cannot take over
+    }
   }
 
   private crash(node: SimNode): void {
@@ -137,9 +148,7 @@ export class Trouble {
     const backup = node.backups.find(({ serial }) => serial < (node.mirror?.serial ?? 0));
     if (!backup || !this.maySpare(node)) return;
     this.world.note(`${node.id} starts with an old copy of its disk`);
-    node.stop();
-    node.disk = backup;
-    node.start();
+    node.restore(backup);
   }
 
   /** The disk of somebody who may just have voted comes back without its last write. */
@@ -148,12 +157,10 @@ export class Trouble {
     if (node === candidate) return;
     this.world.agenda.put(this.world.now + this.random.between(1, 300), () => {
       const { previous } = node;
-      if (!previous || !node.healthy || !node.process || !this.maySpare(node)) return;
+      if (!previous || !node.healthy || !node.trusted || !node.process || !this.maySpare(node)) return;
       this.world.note(`${node.id} starts without its last write`);
       node.mirrorNow();
-      node.stop();
-      node.disk = previous;
-      node.start();
+      node.restore(previous);
     });
   }
 
@@ -172,7 +179,7 @@ export class Trouble {
     if (!coordinator) return;
     const node = this.random.of(this.world.nodes);
     const kind = this.random.of(['remove', 'readmit', 'offline', 'online', 'online'] as const);
-    if (kind === 'remove' && (node === coordinator || !this.maySpare(node))) return;
+    if (kind === 'remove' && node === coordinator) return;
     if (kind === 'offline' && !this.maySpare(node)) return;
     const done = this.world.promises.wished(node.id, kind);
     this.world.ask(coordinator, { kind, node_id: node.id }, done);

@@ -10,7 +10,7 @@ import { rules as allRules, type Rules } from '../../src/cluster/rules.ts';
 import { SteepError } from '../../src/lib/errors.ts';
 import { Agenda } from './heap.ts';
 import { Network, type Step } from './network.ts';
-import { CLUSTER, type Faults, LEASE, SimNode, type World } from './node.ts';
+import { CLUSTER, type Faults, SimNode, type World } from './node.ts';
 import { coordinators, nameOf, Promises } from './promises.ts';
 import { Random } from './random.ts';
 import { Trouble } from './trouble.ts';
@@ -26,7 +26,7 @@ export interface Scenario {
 const TICK = 150;
 const TROUBLE_MS = 25_000;
 /** After the last fault: the longest promise, the longest wait to stand, a round, and slow answers. */
-const QUIET_MS = 4 * LEASE;
+const QUIET_LEASES = 4;
 
 export class Simulation implements World {
   now = 0;
@@ -34,6 +34,7 @@ export class Simulation implements World {
   readonly rules: Rules;
   readonly faults: Faults;
   slowDisks: boolean;
+  readonly leasesDiffer: boolean;
   readonly nodes: SimNode[] = [];
   elections = 0;
   changes = 0;
@@ -49,6 +50,7 @@ export class Simulation implements World {
     this.rules = { ...allRules, ...rules };
     this.faults = faults;
     this.slowDisks = this.random.chance(0.3);
+    this.leasesDiffer = this.random.chance(0.3);
     this.network = new Network(this.random, this.agenda, () => this.now);
     this.promises = new Promises(this.nodes, faults);
     this.trouble = new Trouble(this);
@@ -62,7 +64,7 @@ export class Simulation implements World {
       this.agenda.put(at, () => this.trouble.befall());
     this.runUntil(TROUBLE_MS);
     this.mend();
-    this.runUntil(TROUBLE_MS + QUIET_MS);
+    this.runUntil(TROUBLE_MS + QUIET_LEASES * Math.max(...this.nodes.map(({ lease }) => lease)));
     this.promises.checkEnd();
   }
 
@@ -117,6 +119,7 @@ export class Simulation implements World {
   private tick(node: SimNode): void {
     node.wake();
     if (this.now >= node.awayUntil) {
+      node.look();
       node.act((process) => process.tick());
       if (this.random.chance(0.3)) node.mirrorNow();
       if (node.process) this.maybeJoin(node);
