@@ -47,7 +47,8 @@ export class SimNode {
   mirror: { instance_id: string; serial: number } | undefined;
   /** Earlier contents of the disk. */
   readonly backups: ClusterState[] = [];
-  previous: ClusterState | undefined;
+  /** Its last few contents, the youngest last. */
+  readonly writes: ClusterState[] = [];
   process: Election | undefined;
   healthy = true;
   /** Busy, frozen or asleep until then; what arrives waits. */
@@ -138,7 +139,7 @@ export class SimNode {
     });
     this.state = state;
     this.trusted = false;
-    this.looksAt = world.now + (world.random.chance(0.5) ? 0 : world.random.between(0, 2 * LEASE));
+    this.looksAt = world.now + (world.random.chance(0.7) ? 0 : world.random.between(0, 2 * LEASE));
     this.look();
   }
   state: Durable | undefined;
@@ -204,7 +205,8 @@ export class SimNode {
     this.stall += slowDisks && random.chance(0.05) ? random.between(100, 4000) : random.between(0.5, 5);
     if (this.crashAt === 'before') this.die();
     if (random.chance(0.2)) this.backups.push(this.disk);
-    this.previous = this.disk;
+    this.writes.push(this.disk);
+    if (this.writes.length > 4) this.writes.shift();
     const { list } = this.disk;
     this.disk = faults.forgetsVotes ? { ...fresh, vote: null, term: this.disk.term } : fresh;
     if (fresh.list !== list) this.world.wrote(list, fresh.list);

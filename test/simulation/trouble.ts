@@ -17,6 +17,8 @@ export interface Troubled {
   node(id: string): SimNode | undefined;
   ask(coordinator: SimNode, change: Change, then: (list: MemberList) => void): void;
   note(line: string): void;
+  /** Until everything is mended. */
+  readonly troubled: boolean;
 }
 
 export class Trouble {
@@ -40,6 +42,7 @@ export class Trouble {
       () => this.isolate(node),
       () => this.cutPair(),
       () => this.cutPair(),
+      () => this.rivals(),
       () => network.cut.clear(),
       () => network.cut.clear(),
       () => this.blink(node),
@@ -72,7 +75,7 @@ export class Trouble {
   private handOver(coordinator: SimNode, to: SimNode): void {
     this.world.note(`${coordinator.id} is to hand over to ${to.id}`);
     try {
-      coordinator.act((process) => process.transfer(to.id));
+      this.world.network.overtaken(() => coordinator.act((process) => process.transfer(to.id)));
     } catch (error) {
       if (!(error instanceof SteepError)) throw error; // it cannot take over
     }
@@ -91,7 +94,7 @@ export class Trouble {
 
   /** A process that is back at once: what others hold against it has not run out yet. */
   private blink(node: SimNode): void {
-    if (this.world.now < node.awayUntil) return;
+    if (!this.world.troubled || this.world.now < node.awayUntil) return;
     this.world.note(`${node.id} blinks`);
     node.stop();
     this.world.agenda.put(this.world.now + this.random.between(10, 300), () => {
@@ -108,6 +111,23 @@ export class Trouble {
     this.world.note(`cut: ${a.id} and ${b.id}`);
     network.cut.add(`${a.id}>${b.id}`);
     network.cut.add(`${b.id}>${a.id}`);
+    // Somebody whom both hear forgets, just when one of them asks again and again for its vote.
+    const between = this.random.of(this.world.nodes);
+    for (let times = this.random.below(4); times > 0; times -= 1)
+      this.world.agenda.put(this.world.now + this.random.between(2500, 7000), () => this.blink(between));
+  }
+
+  /** The coordinator dies, and two that do not hear each other want to follow it while every word takes long. */
+  private rivals(): void {
+    const { network, nodes } = this.world;
+    const [coordinator] = coordinators(nodes);
+    const [one, other] = nodes.filter((node) => node !== coordinator && node.role === 'node');
+    if (!coordinator || !one || !other) return;
+    this.world.note(`cut: ${one.id} and ${other.id}, who may both follow ${coordinator.id}`);
+    network.cut.add(`${one.id}>${other.id}`);
+    network.cut.add(`${other.id}>${one.id}`);
+    network.jitter = this.random.between(5, 1500);
+    this.crash(coordinator);
   }
 
   private partition(): void {
@@ -151,16 +171,19 @@ export class Trouble {
     node.restore(backup);
   }
 
-  /** The disk of somebody who may just have voted comes back without its last write. */
+  /** The disk of somebody who may just have voted comes back without its last write, or without its last few. */
   rewindSoon(candidate: SimNode): void {
     const node = this.random.of(this.world.nodes);
     if (node === candidate) return;
     this.world.agenda.put(this.world.now + this.random.between(1, 300), () => {
-      const { previous } = node;
-      if (!previous || !node.healthy || !node.trusted || !node.process || !this.maySpare(node)) return;
-      this.world.note(`${node.id} starts without its last write`);
+      const lost = this.random.of([1, 1, 2, 4]);
+      const earlier = node.writes.at(-lost);
+      // Only what its PostgreSQL knows of can be found out.
+      const wellKnown = node.healthy && node.trusted && node.process;
+      if (!this.world.troubled || !earlier || !wellKnown || !this.maySpare(node)) return;
+      this.world.note(`${node.id} starts without its last ${lost} writes`);
       node.mirrorNow();
-      node.restore(previous);
+      node.restore(earlier);
     });
   }
 

@@ -43,7 +43,7 @@ export class Simulation implements World {
   readonly promises: Promises;
   private readonly trouble: Trouble;
   private readonly trace: ((line: string) => void) | undefined;
-  private troubled = true;
+  troubled = true;
 
   constructor({ seed, rules = {}, faults = {}, trace }: Scenario) {
     this.random = new Random(seed);
@@ -51,7 +51,7 @@ export class Simulation implements World {
     this.faults = faults;
     this.slowDisks = this.random.chance(0.3);
     this.leasesDiffer = this.random.chance(0.3);
-    this.network = new Network(this.random, this.agenda, () => this.now);
+    this.network = new Network(this.random, this.agenda, () => this.now, TROUBLE_MS + 1);
     this.promises = new Promises(this.nodes, faults);
     this.trouble = new Trouble(this);
     this.trace = trace;
