@@ -294,7 +294,7 @@ export class Cluster {
   /** Throws PERMISSION_DENIED for a node that neither belongs nor may join. */
   refuseUnwanted(id: string): void {
     const { allow } = this.options;
-    // Removed ones too: elections would believe a newer list that they bring.
+    // Removed ones too: elections believe a newer list that they bring until the removal is done.
     const belongs = (this.listed(id)?.state ?? 'removed') !== 'removed';
     if (allow !== undefined && !allow.includes(id) && !belongs)
       throw new SteepError('PERMISSION_DENIED', `${id} is not among the nodes that cluster.allow names`);

@@ -137,7 +137,7 @@ export class Election {
   /** Answers another node. Throws what the disk throws; then nothing was granted. */
   handle(from: string, request: Request): Answer {
     const refusal = this.voter.stranger(from, request);
-    if (refusal !== undefined) return this.voter.refuse(refusal);
+    if (refusal !== undefined) return this.voter.refuse(from, request, refusal);
     if (request.kind === 'vote') return this.vote(from, request);
     if (request.kind === 'renew') return this.renew(from, request);
     return this.released(from, request);
@@ -212,8 +212,9 @@ export class Election {
   private maybeStand(): void {
     const { monotonic } = this.now;
     if (monotonic < this.standAt || monotonic < this.voter.silentUntil) return;
-    // Who may not stand asks too: its own list, by which it may not, may be what nobody else has.
-    if (this.voter.counts && !this.voter.isBound(this.options.id)) this.ask(true);
+    // Who may not stand asks too: its own list, by which it may not, may be what nobody else has, or an old one that
+    // does not name who coordinates now.
+    if (this.voter.belongs && !this.voter.isBound(this.options.id)) this.ask(true);
   }
 
   private mayStand(): boolean {

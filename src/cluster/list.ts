@@ -7,7 +7,10 @@ import { SteepError } from '../lib/errors.ts';
 
 export interface Listed {
   node_id: string;
-  /** The copy of the node that may speak and vote; empty until it registers. */
+  /**
+   * The copy of the node that may speak and vote; empty until it registers. A removed one keeps it until its removal
+   * is known to be done.
+   */
   instance_id: string;
   /** Empty: a peer that speaks only Coordinator. */
   role: 'node' | 'witness' | '';
@@ -40,7 +43,7 @@ export type Change =
       /** False: it shall never vote. */
       votes: boolean;
     }
-  | { kind: 'enfranchise' | 'remove' | 'readmit' | 'offline' | 'online'; node_id: string };
+  | { kind: 'enfranchise' | 'remove' | 'seal' | 'readmit' | 'offline' | 'online'; node_id: string };
 
 export function compare(a: Version, b: Version): number {
   return a.term - b.term || a.number - b.number;
@@ -71,7 +74,7 @@ export function foundersList(founder: Omit<Listed, 'state' | 'vote'>): MemberLis
 export function changed(list: MemberList, change: Change): readonly Listed[] | undefined {
   if (change.kind === 'admit') return admitted(list, change);
   const known = find(list, change.node_id);
-  if (!known || (known.state === 'removed' && change.kind !== 'readmit'))
+  if (!known || (known.state === 'removed' && change.kind !== 'readmit' && change.kind !== 'seal'))
     throw new SteepError('NODE_NOT_FOUND', `there is no node '${change.node_id}'`, {
       hint: 'steep-repl nodes list',
     });
@@ -85,6 +88,7 @@ const turns: Record<Turn, (known: Listed) => Listed> = {
   enfranchise: (known) =>
     known.vote === 'soon' && known.instance_id !== '' ? { ...known, vote: 'yes' } : known,
   remove: (known) => ({ ...known, state: 'removed', vote: known.vote === 'never' ? 'never' : 'suspended' }),
+  seal: (known) => (known.state === 'removed' ? { ...known, instance_id: '' } : known),
   readmit: readmitted,
   offline: (known) => ({ ...known, state: 'offline' }),
   online: (known) => ({ ...known, state: 'member' }),

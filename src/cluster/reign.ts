@@ -233,9 +233,9 @@ export class Reign {
       const asked = this.tickets.shift();
       if (asked) this.begin(asked);
       else {
-        const promotion = this.promotion();
+        const consequence = this.consequence();
         // What the disk refused is tried again after the next answer, not at once.
-        if (!promotion || !this.begin(promotion)) return;
+        if (!consequence || !this.begin(consequence)) return;
       }
     }
   }
@@ -276,8 +276,10 @@ export class Reign {
     );
   }
 
-  /** A node that has the list and is heard comes to vote. */
-  private promotion(): Ticket | undefined {
+  /** What follows from the list: a removal that is done is sealed; a node that has the list and is heard votes. */
+  private consequence(): Ticket | undefined {
+    const gone = this.list.nodes.find(({ state, instance_id }) => state === 'removed' && instance_id !== '');
+    if (gone) return { change: { kind: 'seal', node_id: gone.node_id }, done: () => {} };
     const now = this.options.clock();
     const ready = this.list.nodes.find(
       ({ node_id, vote, instance_id, state }) =>

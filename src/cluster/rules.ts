@@ -6,7 +6,7 @@
  * less than a voter promises from the receipt. Who wants to be the next one needs votes of a majority, and two
  * majorities share a voter; that voter votes only after its promise ran out, and so after the lease did.
  */
-import { compare, type MemberList, type Version, voters } from './list.ts';
+import { compare, type Listed, type MemberList, type Version, voters } from './list.ts';
 
 /** A moment by two clocks: one that never goes back but stands still while the machine sleeps, and the wall's. */
 export interface Moment {
@@ -59,6 +59,16 @@ export const rules = {
 
   /** Who has an older list than a voter may count other voters than the cluster does. */
   isOutdated: (candidates: Version, own: Version): boolean => compare(candidates, own) < 0,
+
+  /**
+   * Who is believed that brings a newer list than the own one: whom the own list names. A removed one is among them
+   * until its removal is known to be done (`seal`): the own list may be what a coordinator did not get through, and
+   * without the removed one there may be no majority. After that it is a stranger, who could bring any list; so is who
+   * was never named. If a stranger was let in meanwhile, others know it, and who hears no coordinator asks them.
+   * `named`: whether the own list names the own copy. If not, nobody asks it for anything, and it may know nobody.
+   */
+  believes: (bringer: Listed | undefined, named: boolean): boolean =>
+    !named || (bringer !== undefined && (bringer.state !== 'removed' || bringer.instance_id !== '')),
 
   /** By whichever clock went further: a machine that slept wakes without its lease. */
   elapsed: (since: Moment, now: Moment): number =>

@@ -72,6 +72,11 @@ export class Voter {
     return this.trusted && listed?.vote === 'yes' && listed.instance_id === this.state.instance_id;
   }
 
+  /** Whether this node belongs, as far as it knows. */
+  get belongs(): boolean {
+    return this.knows(this.options.id, this.state.instance_id);
+  }
+
   /** Whether a promise keeps it from voting for this node. */
   isBound(candidate: string): boolean {
     return this.options.rules.isBound(this.promise, candidate, this.now);
@@ -119,12 +124,13 @@ export class Voter {
   stranger(from: string, request: Request): string | undefined {
     if (request.cluster_id !== this.state.cluster_id) return 'another cluster';
     if (request.kind === 'release') return undefined; // it is for a promise, or for nothing
-    // Whoever has a newer list may know better: the own one may be what a coordinator did not get through.
-    const theirs = request.kind === 'vote' ? request.list : request.version;
-    if (compare(theirs, this.state.list) > 0) return undefined;
+    const { rules } = this.options;
     const listed = find(this.state.list, from);
+    // Whoever has a newer list may know better: the own one may be what a coordinator did not get through.
+    if (compare(listOf(request), this.state.list) > 0 && rules.believes(listed, this.belongs))
+      return undefined;
     if (!listed || listed.state === 'removed') return `${from} does not belong`;
-    if (!this.options.rules.speaksFor(listed, request.instance_id)) return `another copy of ${from}`;
+    if (!rules.speaksFor(listed, request.instance_id)) return `another copy of ${from}`;
     return listed.vote === 'yes' ? undefined : `${from} does not vote`;
   }
 
@@ -179,9 +185,17 @@ export class Voter {
     return true;
   }
 
-  /** To a stranger: nothing of ours is its business; terms belong to a cluster. */
-  refuse(reason: string): Answer {
-    return { ...this.answer(reason), term: 0 };
+  /** To a stranger: nothing of ours is its business; terms belong to a cluster. Who belongs is told the list. */
+  refuse(from: string, request: Request, reason: string): Answer {
+    const belongs = request.cluster_id === this.state.cluster_id && this.knows(from, request.instance_id);
+    const theirs = belongs && request.kind !== 'release' ? listOf(request) : undefined;
+    return { ...this.answer(reason, theirs), term: 0 };
+  }
+
+  /** Whether the own list names this copy. */
+  private knows(id: string, instance: string): boolean {
+    const listed = find(this.state.list, id);
+    return listed?.state !== 'removed' && this.options.rules.speaksFor(listed, instance);
   }
 
   /** `theirs`: the list of who asked, who is told the own one where that is newer. */
@@ -197,6 +211,10 @@ export class Voter {
       healthy: this.options.isHealthy(),
     };
   }
+}
+
+function listOf(request: Exclude<Request, { kind: 'release' }>): Version {
+  return request.kind === 'vote' ? request.list : request.version;
 }
 
 export function versionOf({ term, number }: Version | MemberList): Version {

@@ -22,6 +22,7 @@ export const broken: Record<string, Broken> = {
   'terms only grow': { rules: { isPast: () => false } },
   'no vote for an older list': { rules: { isOutdated: () => false } },
   'a majority': { rules: { quorum: (list) => Math.max(1, Math.floor(list.nodes.length / 2)) } },
+  'no list from strangers': { rules: { believes: () => true } },
   'both lists decide about a change': { rules: { deciding: (list) => [list] } },
   'the own term first': { rules: { mayChange: () => true } },
   'the lease before each act': { rules: { mayAct: () => true } },

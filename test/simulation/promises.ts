@@ -1,5 +1,13 @@
 /** What must hold: always, looked at after every event, and in the end, when everything was mended. */
-import { type Change, compare, find, type MemberList, type Version, voters } from '../../src/cluster/list.ts';
+import {
+  belonging,
+  type Change,
+  compare,
+  find,
+  type MemberList,
+  type Version,
+  voters,
+} from '../../src/cluster/list.ts';
 import type { Faults, SimNode } from './node.ts';
 
 export class Violation extends Error {}
@@ -47,7 +55,7 @@ export class Promises {
   }
 
   /** Here and not at once: what runs in between may catch what is thrown. */
-  private blame(message: string): void {
+  blame(message: string): void {
     this.blamed ??= message;
   }
 
@@ -141,6 +149,8 @@ export class Promises {
       const listed = find(coordinator.disk.list, node.id);
       if (!listed || listed.state === 'removed' || node.disk.instance_id !== listed.instance_id) continue;
       if (node.disk.cluster_id === null) continue;
+      // Let in by somebody who is gone, and never heard a coordinator: it has to join again.
+      if (listed.vote !== 'yes' && !this.mayLearn(node, list)) continue;
       if (node.process?.coordinator?.node_id !== coordinator.id)
         throw new Violation(`${node.id} does not follow ${coordinator.id} in the end`);
     }
@@ -149,6 +159,16 @@ export class Promises {
     for (const [id, { kind, done }] of this.wishes)
       if (kind === 'offline' && done && find(coordinator.disk.list, id)?.state !== 'offline')
         throw new Violation(`${id} is not offline any more`);
+  }
+
+  /** Whether it has this list, or knows somebody who does. */
+  private mayLearn({ id, disk }: SimNode, list: Version): boolean {
+    return belonging(disk.list).some(({ node_id, instance_id }) => {
+      const known = this.node(node_id)?.disk;
+      return (
+        known && (node_id === id || known.instance_id === instance_id) && compare(known.list, list) === 0
+      );
+    });
   }
 
   private node(id: string): SimNode | undefined {

@@ -1,9 +1,9 @@
 /** What befalls the nodes of a simulation: crashes, cuts, sleep, lost disks, and an operator. */
-import { type Change, type MemberList, voters } from '../../src/cluster/list.ts';
+import { type Change, find, type MemberList, voters } from '../../src/cluster/list.ts';
 import { SteepError } from '../../src/lib/errors.ts';
 import type { Agenda } from './heap.ts';
 import type { Network, Step } from './network.ts';
-import type { SimNode } from './node.ts';
+import { CLUSTER, type SimNode } from './node.ts';
 import { coordinators, newest, type Promises } from './promises.ts';
 import type { Random } from './random.ts';
 
@@ -57,6 +57,7 @@ export class Trouble {
       () => this.operate(),
       () => this.operate(),
       () => this.operate(),
+      () => this.usurp(node),
       () => coordinators(this.world.nodes).forEach((one) => this.crash(one)),
       () => coordinators(this.world.nodes).forEach((one) => this.isolate(one)),
       () =>
@@ -195,6 +196,31 @@ export class Trouble {
     );
     const standing = alive.some(({ role, state }) => role === 'node' && state === 'member');
     return alive.length >= Math.floor(voters(list).length / 2) + 1 && standing && this.random.chance(0.5);
+  }
+
+  /** Somebody who has a certificate but does not belong brings a list in which nobody else does. */
+  private usurp(node: SimNode): void {
+    const { list, term, instance_id } = node.disk;
+    const own = find(list, node.id);
+    if (own?.state === 'removed' || own?.instance_id !== instance_id) return; // it believes anybody
+    const gone = list.nodes.filter(({ state, instance_id: copy }) => state === 'removed' && copy === '');
+    const from = this.random.of(['stranger', ...gone.map(({ node_id }) => node_id)]);
+    this.world.note(`${from} wants to be followed by ${node.id}`);
+    const version = { term: term + 9, number: 1 };
+    const usurper = { node_id: from, instance_id: 'x', role: 'node', state: 'member', vote: 'yes' } as const;
+    node.act((process) => {
+      const { granted } = process.handle(from, {
+        kind: 'renew',
+        cluster_id: CLUSTER,
+        term: version.term,
+        instance_id: usurper.instance_id,
+        lease: node.lease,
+        version,
+        list: { ...version, nodes: [usurper] },
+        since: this.world.now,
+      });
+      if (granted) this.world.promises.blame(`${node.id} follows ${from}, who does not belong`);
+    });
   }
 
   private operate(): void {

@@ -9,6 +9,7 @@ import { ask } from '../../../src/rpc/ask.ts';
 import { PeerClient } from '../../../src/rpc/client.ts';
 import { propose } from '../../../src/rpc/propose.ts';
 import { loadTlsMaterial } from '../../../src/tls/material.ts';
+import { freePort } from '../../support/ports.ts';
 import { waitFor } from '../../support/wait.ts';
 import { Authority, placePems, TestNode } from '../rpc/support.ts';
 
@@ -34,10 +35,7 @@ beforeAll(async () => {
     rules: { identity: 'uri', allow: undefined },
     nodeId: 'node-a',
   });
-  await waitFor(
-    async () => (await node.ask<{ node_id: string | null }>('coordinator.get')).node_id === 'node-a',
-    'the coordinator',
-  );
+  await coordinates();
   // Everybody with a certificate may read this.
   const { nodes } = await stranger.call(
     ({ coordinator }, options) => coordinator.getNodes({}, options),
@@ -70,7 +68,8 @@ test.each([
   });
 });
 
-test('it gets no vote and no promise, with whatever list and term', async () => {
+/** It wants a vote, and to be followed by a list in which nobody else belongs. */
+async function usurp(): Promise<string[]> {
   const common = { cluster_id: clusterId, term: 99, instance_id: 'x' };
   const requests: Request[] = [
     { ...common, kind: 'vote', trial: false, list: { term: 99, number: 1 } },
@@ -87,10 +86,44 @@ test('it gets no vote and no promise, with whatever list and term', async () => 
       },
     },
   ];
-  for (const request of requests) {
-    const refusal = await ask(stranger, 'node-x', request, 5000).catch((error: Error) => error.message);
+  const told: string[] = [];
+  for (const request of requests)
+    told.push(
+      await ask(stranger, 'node-x', request, 5000).then(
+        ({ granted, reason }) => (granted ? 'granted' : reason),
+        (error: Error) => error.message,
+      ),
+    );
+  return told;
+}
+
+async function coordinates(): Promise<void> {
+  await waitFor(
+    async () => (await node.ask<{ node_id: string | null }>('coordinator.get')).node_id === 'node-a',
+    'the coordinator',
+  );
+}
+
+test('it gets no vote and no promise, with whatever list and term', async () => {
+  for (const refusal of await usurp())
     expect(refusal).toContain('node-x is not among the nodes that cluster.allow names');
-  }
   expect(await node.nodes()).toEqual(['node-a healthy']);
   expect(await node.ask<object>('coordinator.get')).toMatchObject({ node_id: 'node-a', term: 1 });
+});
+
+test('nor where cluster.allow keeps nobody out: it was never let in', async () => {
+  await node.restart({ cluster: {} });
+  await coordinates();
+  expect(await usurp()).toEqual(Array(2).fill('node-x does not belong'));
+  expect(await node.ask<object>('coordinator.get')).toMatchObject({ node_id: 'node-a', term: 2 });
+});
+
+test('nor when it was let in and removed', async () => {
+  const port = await freePort();
+  const facts = { nodeId: 'node-x', nodeName: 'node-x', host: '127.0.0.1', port, priority: 1 };
+  const registration = { ...facts, instanceId: 'x', clusterId, role: 'node', revision: 1n, votes: false };
+  await stranger.call(({ coordinator }, options) => coordinator.registerNode(registration, options), 5000);
+  expect(await node.cli(['nodes', 'remove', 'node-x', '--yes'])).toMatchObject({ code: 0 });
+  for (const refusal of await usurp()) expect(refusal).toEndWith('node-x was removed from the cluster');
+  expect(await node.ask<object>('coordinator.get')).toMatchObject({ node_id: 'node-a', term: 2 });
 });

@@ -335,7 +335,7 @@ describe('a coordinator', () => {
     expect(outcomes[1]).toMatchObject({ number: 2 });
     ask('remove', 'b');
     bed.deliver();
-    expect(outcomes[2]).toMatchObject({ number: 3 });
+    expect(outcomes[2]).toMatchObject({ number: 4 }); // 3: that c's removal is done
     bed.pass(ELECTION, [a]);
     expect(bed.reigning()).toEqual(['a']);
   });

@@ -4,6 +4,7 @@
  * schedules by chance; here each can be read.
  */
 import { describe, expect, test } from 'bun:test';
+import type { Listed, Version } from '../../../src/cluster/list.ts';
 import type { Answer, Request } from '../../../src/cluster/messages.ts';
 import { broken } from '../../simulation/broken.ts';
 import { Bed, type BedOptions, INTERVAL, LEASE, type Node } from './support.ts';
@@ -26,6 +27,20 @@ function apart(options: BedOptions): { bed: Bed; a: Node; b: Node; c: Node } {
   c.rank = 0;
   c.restart();
   return { bed, a, b, c };
+}
+
+/** What a coordinator of this term asks, by a list of those. */
+function renewalOf(id: string, version: Version, ids: string[]): Request {
+  const nodes = ids.map((node_id): Listed => ({
+    node_id,
+    instance_id: `${node_id}/1`,
+    role: 'node',
+    state: 'member',
+    vote: 'yes',
+  }));
+  const list = { ...version, nodes };
+  const common = { cluster_id: 'c', term: version.term, instance_id: `${id}/1`, lease: LEASE, since: 0 };
+  return { ...common, kind: 'renew', version, list };
 }
 
 /** Its votes are asked for and given; its renewals are lost. */
@@ -268,6 +283,61 @@ describe('each rule stops a schedule', () => {
     expect(most({ rules: { hesitation: () => 0 } })).toBe(2);
   });
 
+  test('no list from strangers: who was removed brings one in which nobody but it belongs', () => {
+    const follows = (options: BedOptions): string | undefined => {
+      const bed = elected(['a', 'b', 'c'], options);
+      const [a, b] = [bed.node('a'), bed.node('b')];
+      a.election.change({ kind: 'remove', node_id: 'c' }, () => {});
+      bed.pass(INTERVAL);
+      expect(b.disk.list.nodes[2]).toMatchObject({ state: 'removed', instance_id: '' });
+      b.election.handle('c', renewalOf('c', { term: 99, number: 1 }, ['c']));
+      return b.election.coordinator?.node_id;
+    };
+    expect(follows({})).toBe('a');
+    expect(follows(broken['no list from strangers']!)).toBe('c');
+  });
+
+  test('no list from strangers: who was removed by a change that came to nothing is none', () => {
+    const believes = (instance_id: string): boolean => {
+      const bed = new Bed(['a', 'b', 'c']);
+      const b = bed.node('b');
+      const nodes = b.disk.list.nodes.map((one) =>
+        one.node_id === 'c' ? { ...one, instance_id, state: 'removed' as const } : one,
+      );
+      b.disk = { ...b.disk, list: { term: 1, number: 2, nodes } };
+      b.restart();
+      return b.election.handle('c', renewalOf('c', { term: 2, number: 1 }, ['a', 'b', 'c'])).granted;
+    };
+    expect(believes('c/1')).toBe(true);
+    expect(believes('')).toBe(false);
+  });
+
+  test.each(['yes', 'never'] as const)(
+    'no list from strangers: who was let in while somebody was away is known to others (votes: %s)',
+    (vote) => {
+      const bed = new Bed(['a', 'b', 'c', 'u']);
+      const c = bed.node('c');
+      for (const node of bed.nodes) {
+        const listed = node.disk.list.nodes.map((one) => (one.node_id === 'c' ? { ...one, vote } : one));
+        const known = node === c ? listed.filter(({ node_id }) => node_id !== 'u') : listed;
+        node.disk = { ...node.disk, list: { term: 0, number: node === c ? 1 : 2, nodes: known } };
+        node.rank = node.id === 'u' ? 0 : 5;
+        node.restart();
+      }
+      bed.isolate('a');
+      bed.isolate('c');
+      bed.between('a', 'b', true);
+      bed.between('a', 'u', true);
+      bed.pass(ELECTION);
+      expect(bed.reigning()).toEqual(['u']);
+      bed.isolate('a'); // u and b are heard, and are no majority of four: c is needed where it votes
+      for (const other of ['b', 'u']) bed.between('c', other, true);
+      bed.pass(3 * ELECTION);
+      expect(bed.reigning()).toHaveLength(1);
+      expect([c.election.coordinator?.node_id]).toEqual(bed.reigning());
+    },
+  );
+
   test('both lists decide about a change: one of two voters is away while a third one comes', () => {
     const done = (options: BedOptions): boolean => {
       const bed = new Bed(['a', 'b', 'u'], { ...options, soon: ['u'] });
@@ -291,6 +361,7 @@ describe('each rule stops a schedule', () => {
       'a vote is on disk before it is told',
       'an old copy of the state does not vote',
       'both lists decide about a change',
+      'no list from strangers',
     ];
     expect([...Object.keys(schedules), ...others].sort()).toEqual(Object.keys(broken).sort());
   });
