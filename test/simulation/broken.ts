@@ -1,4 +1,7 @@
-/** Each rule of safety taken away, or replaced by what somebody might take for good enough. */
+/**
+ * Each rule of safety taken away, or replaced by what somebody might take for good enough. Not `hesitation`: no
+ * schedule that needs it was met by chance, one is written down in test/unit/cluster/rules.test.ts.
+ */
 import type { Rules } from '../../src/cluster/rules.ts';
 import type { Faults } from './node.ts';
 
