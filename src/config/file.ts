@@ -80,7 +80,7 @@ export type UnsafeFolder = Exposure & { folder: string; above: boolean };
 /** Folders in which others could swap something on the way to a file that need not be there yet; nearest first. */
 export function unsafeFolders(file: string, platform: Platform): UnsafeFolder[] {
   return [...foldersTo(path.resolve(file))].flatMap(([folder, above]) => {
-    const open = platform.replaceableByOthers(folder);
+    const open = platform.replaceableByOthers(folder, above);
     return open === undefined ? [] : [{ ...open, folder, above }];
   });
 }

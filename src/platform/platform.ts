@@ -64,8 +64,11 @@ export interface Platform {
   currentUser(): OsUser;
   /** What lets someone other than the owner, root and us change this file or folder; undefined if nobody can. */
   writableByOthers(path: string): Exposure | undefined;
-  /** The same of what is ours in a folder, such as /tmp, where others can make files, but not replace those of others. */
-  replaceableByOthers(folder: string): Exposure | undefined;
+  /**
+   * The same of what is ours in a folder, such as /tmp, where others can make files, but not replace those of others.
+   * `trustGroup`: a group that may write it was meant to, as /usr/local belongs to one on Debian.
+   */
+  replaceableByOthers(folder: string, trustGroup?: boolean): Exposure | undefined;
   /**
    * What lets someone other than the user whose file it should be (we, unless told), root and a group that root chose
    * read this file; undefined if nobody can.

@@ -24,10 +24,11 @@ export function writableByOthers(path: string): Exposure | undefined {
   return writable(path, uid, (mode & 0o022) === 0 ? undefined : mode);
 }
 
-export function replaceableByOthers(folder: string): Exposure | undefined {
+export function replaceableByOthers(folder: string, trustGroup = false): Exposure | undefined {
   const { uid, mode } = statSync(folder);
+  const writers = trustGroup ? 0o002 : 0o022;
   // A sticky folder (/tmp) lets nobody rename or remove what is ours.
-  return writable(folder, uid, (mode & 0o022) === 0 || (mode & 0o1000) !== 0 ? undefined : mode);
+  return writable(folder, uid, (mode & writers) === 0 || (mode & 0o1000) !== 0 ? undefined : mode);
 }
 
 function writable(path: string, uid: number, mode: number | undefined): Exposure | undefined {

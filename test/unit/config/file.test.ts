@@ -165,9 +165,11 @@ describe.skipIf(isWindows)('a file that others may change is refused', () => {
     const deep = path.join(open, 'a/b/config.yaml');
     put(deep, 'a');
     expect(loaded({ path: deep })).toBe('a');
-    chmodSync(open, 0o775);
+    chmodSync(open, 0o775); // a group that may write it was meant to
+    expect(loaded({ path: deep })).toBe('a');
+    chmodSync(open, 0o777);
     expect(refused({ path: deep })).toBe(
-      '/open-above: other users may write this folder above the configuration (its mode is 0775), and what it says is run; keep the configuration elsewhere, or run: chmod go-w /open-above',
+      '/open-above: other users may write this folder above the configuration (its mode is 0777), and what it says is run; keep the configuration elsewhere, or run: chmod go-w /open-above',
     );
     // As /tmp: nobody else can swap what is ours.
     chmodSync(open, 0o1777);
