@@ -25,7 +25,7 @@ export class Machine implements AsyncDisposable {
   printed = '';
   private blocks = 0;
 
-  /** `hosts` is its /etc/hosts; `executable` is put where README says that it belongs. */
+  /** `hosts` is its /etc/hosts; `executable` lies in ~/dist, not installed. */
   constructor(name: string, host: Host, hosts: string, executable: string) {
     this.name = name;
     this.furnish(hosts, executable);
@@ -145,8 +145,9 @@ export class Machine implements AsyncDisposable {
       cpSync(path.join(native, folder), inside('usr/local', folder), { recursive: true, dereference: true });
     mkdirSync(inside(POSTGRES.home), { recursive: true });
     run('chown', String(POSTGRES.uid), inside(POSTGRES.home));
-    copyFileSync(executable, inside('usr/local/bin/steep-repl'));
-    chmodSync(inside('usr/local/bin/steep-repl'), 0o755);
+    // Where README has it built; installing it is the first thing that it says.
+    mkdirSync(inside('root/dist'));
+    copyFileSync(executable, inside('root/dist/steep-repl'));
     this.copyLibraries(executable, path.join(native, 'bin/postgres'), path.join(native, 'bin/initdb'));
   }
 

@@ -15,7 +15,7 @@ const root = path.join(import.meta.dir, '../..');
 describe('following', () => {
   test('README makes a cluster of two nodes', async () => {
     await using reader = await Reader.start(['db1', 'db2'], executable);
-    expect(await reader.follow('README.md')).toBe(6);
+    expect(await reader.follow('README.md')).toBe(8);
     expect(await reader.machine('db1').ok('steep-repl nodes list')).toContain('node-b');
   });
 

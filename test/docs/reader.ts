@@ -8,6 +8,9 @@ import { Machine } from './machine.ts';
 
 /** Machines of the pages; all but the last have a PostgreSQL. */
 const NAMES = ['db1', 'db2', 'db3', 'w1'] as const;
+const README = 'README.md';
+/** Where what was built is installed: on each of them. */
+const EVERYWHERE = 'build';
 /** On each machine: there is no ssh, so its scp leaves files here, and the reader carries them over. */
 const OUTBOX = '/outbox';
 const SCP = `#!/bin/sh
@@ -48,13 +51,21 @@ export class Reader implements AsyncDisposable {
   /** Does what a page says, block by block; what is for other kinds of machines is left out. How many were done. */
   async follow(page: string): Promise<number> {
     let done = 0;
+    if (page !== README) await this.install();
     for (const block of blocksOf(page)) {
-      for (const name of block.where.filter((one) => this.machines.has(one))) {
+      const where = block.where[0] === EVERYWHERE ? [...this.machines.keys()] : block.where;
+      for (const name of where.filter((one) => this.machines.has(one))) {
         await this.take(block, this.machine(name));
         done += 1;
       }
     }
     return done;
+  }
+
+  /** Other pages begin where README's chapter about it ends. */
+  private async install(): Promise<void> {
+    const [block] = blocksOf(README).filter(({ where }) => where[0] === EVERYWHERE);
+    for (const machine of this.machines.values()) await machine.ok(block!.text);
   }
 
   private async take(block: Block, machine: Machine): Promise<void> {
