@@ -55,6 +55,7 @@ export class EtcdClient {
    */
   async call<T>(run: (etcd: EtcdServices, options: CallOptions) => Promise<T>): Promise<T> {
     const failures: string[] = [];
+    let remedy: string | undefined;
     for (let tried = 0; tried < this.endpoints.length && !this.closed; tried += 1) {
       const index = this.preferred;
       const url = this.endpoints[index] ?? '';
@@ -64,13 +65,16 @@ export class EtcdClient {
         return await run(services, { timeoutMs, signal: ended.signal });
       } catch (thrown) {
         failures.push(reasonOf(url, thrown, timeoutMs));
+        if (thrown instanceof SteepError) remedy ??= thrown.hint; // a file of our own
         this.giveUp(url);
         // Of two calls that fail at one moment, only one moves on.
         if (this.preferred === index) this.preferred = (index + 1) % this.endpoints.length;
       }
     }
     throw new SteepError('CANNOT_CONNECT', `etcd does not answer: ${failures.join('; ')}`, {
-      hint: 'a majority of its members must run:  etcdctl endpoint status; election.etcd says where they are',
+      hint:
+        remedy ??
+        'a majority of its members must run:  etcdctl endpoint status; election.etcd says where they are',
     });
   }
 

@@ -325,7 +325,7 @@ export const commandShapes: Record<string, z.ZodType> = {
       .nullable(),
   }),
   doctor: z.strictObject({ checks }),
-  version: z.strictObject({ version: text, bun: text, platform: text }),
+  version: z.strictObject({ version: text, commit: text, target: text, bun: text, platform: text }),
 };
 
 /** By the name of the method. */

@@ -106,7 +106,7 @@ describe('a narrow terminal', () => {
     expect(drawings.length).toBeGreaterThanOrEqual(3);
     for (const drawing of drawings.slice(0, 2)) {
       const lines = Bun.stripANSI(drawing).split('\n');
-      expect(lines[0]).toBe('steep-repl 0.1.0 on node-a (Primary Nod…');
+      expect(lines[0]).toBe('steep-repl 0.1.0 on node-a');
       expect(lines).toHaveLength(6); // five, and the cursor on the sixth
       expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(40);
     }
