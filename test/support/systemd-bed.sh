@@ -152,14 +152,15 @@ init() {
   return 1
 }
 
-# Every command joins the machine's cgroup first: logind refuses a process from outside, since systemd 256.
+# Every command joins the machine's cgroup first: logind refuses a process from outside, since systemd 256. Its process
+# group is its own: `kill 0` in there would end whoever runs the tests.
 inside() {
   local pid group
   pid=$(init) || die "the machine is not up"
   group=$(sed -n 's/^0:://p' "/proc/$pid/cgroup")
   nsenter -t "$(supervisor)" -m -- nsenter -t "$pid" -p -- \
     /bin/bash -c 'mkdir -p "$0"; echo 0 >"$0/cgroup.procs"; exec "$@"' "/sys/fs/cgroup${group%/init.scope}/bed-exec" \
-    nsenter -t "$pid" -m -u -i -n -C -- \
+    nsenter -t "$pid" -m -u -i -n -C -- setsid --wait \
     env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 SYSTEMD_PAGER= SYSTEMD_COLORS=0 "$@"
 }
 
