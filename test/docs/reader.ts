@@ -64,7 +64,7 @@ export class Reader implements AsyncDisposable {
 
   /** Other pages begin where README's chapter about it ends. */
   private async install(): Promise<void> {
-    const [block] = blocksOf(README).filter(({ where }) => where[0] === EVERYWHERE);
+    const block = blocksOf(README).find(({ where }) => where[0] === EVERYWHERE);
     for (const machine of this.machines.values()) await machine.ok(block!.text);
   }
 
