@@ -15,8 +15,12 @@ export function currentUser(): OsUser {
  */
 export function userRuntimeDir(env: Env, usual = `/run/user/${process.geteuid?.()}`): string | undefined {
   if (env['XDG_RUNTIME_DIR']) return env['XDG_RUNTIME_DIR'];
-  const found = lstatSync(usual, { throwIfNoEntry: false });
-  return found?.isDirectory() && found.uid === process.geteuid?.() ? usual : undefined;
+  try {
+    const found = lstatSync(usual);
+    return found.isDirectory() && found.uid === process.geteuid?.() ? usual : undefined;
+  } catch {
+    return undefined; // there is none, or, as for a service, it may not be looked at
+  }
 }
 
 export function writableByOthers(path: string): Exposure | undefined {

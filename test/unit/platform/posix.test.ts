@@ -137,6 +137,12 @@ describe.skipIf(windows)('userRuntimeDir', () => {
     }
   });
 
+  test('is none where nobody may look, as a service under ProtectHome', () => {
+    const loop = fresh();
+    symlinkSync(loop, loop); // refused to root, too
+    expect(userRuntimeDir({}, path.join(loop, '999'))).toBeUndefined();
+  });
+
   test.skipIf(process.getuid?.() !== 0)('is not that of another user', () => {
     const foreign = folderWithMode(0o700);
     chownSync(foreign, 12345, 12345);
