@@ -149,8 +149,9 @@ export class Election {
     const listed = find(this.state.list, from);
     const leaves = this.role.kind === 'coordinator' && this.role.reign.isLeaving(from);
     if (!listed || (listed.state === 'removed' && !leaves)) return;
-    if (!this.rules.speaksFor(listed, answer.instance_id)) return;
+    // Another copy of a node that lost its disk counts for nothing else, but may have been told what we were not.
     if (answer.newer) this.take(answer.newer);
+    if (!this.rules.speaksFor(listed, answer.instance_id)) return;
     if (answer.term > this.state.term) {
       this.options.state.update({ term: answer.term, vote: null });
       this.step(`${from} knows a newer term`);

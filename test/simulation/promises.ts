@@ -131,8 +131,11 @@ export class Promises {
   checkEnd(): void {
     const list = newest(this.nodes);
     const able = this.nodes.filter(({ votes, id }) => votes && find(list, id)?.state !== 'removed');
-    const majority = voters(list).filter(({ node_id, instance_id }) =>
-      able.some(({ id, disk }) => id === node_id && disk.instance_id === instance_id),
+    const learners = this.learners(list);
+    const majority = voters(list).filter(
+      ({ node_id, instance_id }) =>
+        able.some(({ id, disk }) => id === node_id && disk.instance_id === instance_id) &&
+        learners.has(node_id),
     );
     const holders = able.filter(({ disk }) => compare(disk.list, list) === 0);
     // One who may stand has the newest list, or may ask somebody for it: not one whom its own list calls removed.
@@ -159,6 +162,24 @@ export class Promises {
     for (const [id, { kind, done }] of this.wishes)
       if (kind === 'offline' && done && find(coordinator.disk.list, id)?.state !== 'offline')
         throw new Violation(`${id} is not offline any more`);
+  }
+
+  /**
+   * Who has this list, or can be told it by whom it knows: not one that was away while others came, and all whom it knew
+   * lost their disks. Such a one believes nobody who is left, which docs/cluster.md says.
+   */
+  private learners(list: Version): Set<string> {
+    const those = new Set(
+      this.nodes.filter(({ disk }) => compare(disk.list, list) === 0).map(({ id }) => id),
+    );
+    for (let before = -1; before < those.size;) {
+      before = those.size;
+      for (const { id, disk } of this.nodes) {
+        const belongs = find(disk.list, id)?.instance_id === disk.instance_id;
+        if (belongs && belonging(disk.list).some(({ node_id }) => those.has(node_id))) those.add(id);
+      }
+    }
+    return those;
   }
 
   /** Whether it has this list, or knows somebody who does. */

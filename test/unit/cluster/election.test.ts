@@ -133,6 +133,23 @@ describe('a voter', () => {
     expect(voter.election.handle('b', vote(1, 'b')).granted).toBe(true);
   });
 
+  test('learns the newer list from another copy of a node that it knows, which counts for nothing else', () => {
+    const a = new Bed(['a', 'b', 'c']).node('a');
+    // b lost its disk, and was let in again while a was away.
+    const newer = { ...a.disk.list, number: 2 };
+    a.election.answered('b', vote(1, 'a'), {
+      granted: true,
+      reason: '',
+      term: 9,
+      instance_id: 'b/2',
+      version: { term: 0, number: 2 },
+      newer,
+      healthy: true,
+    });
+    expect(a.disk.list.number).toBe(2);
+    expect(a.disk.term).toBe(0);
+  });
+
   test('refuses who has an older list, and tells it the newer one: by the older one the removed would count', () => {
     const asked = (options: ConstructorParameters<typeof Bed>[1]) => {
       const voter = new Bed(['a', 'b', 'c'], options).node('c');
