@@ -1,10 +1,10 @@
 /**
- * `bun test/support/run-tests.ts PLACE…`: runs the tests of those folders or files of test/, three folders at a time,
+ * `bun test/support/run-tests.ts PLACE…`: runs the tests of those folders or files of test/, two folders at a time (or STEEP_TEST_WORKERS),
  * in a temporary folder of their own; prints `N passed, N failed`, and fails when a test left a process or a file, or
  * when an output shows a secret.
  */
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { availableParallelism, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { secretIn } from './secrets.ts';
 
@@ -23,8 +23,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const)
 
 /** `integration` stands for each of its folders: they run side by side. */
 const jobs = places.flatMap((place) => (place === 'integration' ? foldersOf('integration') : [place]));
-// Most of them wait for clocks half of their time.
-const workers = Math.min(jobs.length, 3, availableParallelism() + 1);
+const workers = Math.min(jobs.length, Number(process.env['STEEP_TEST_WORKERS'] ?? 2));
 const total = { passed: 0, failed: 0 };
 const failures: string[] = [];
 await Promise.all(Array.from({ length: workers }, work));

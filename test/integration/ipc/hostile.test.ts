@@ -230,8 +230,9 @@ test('a fuzzer of 100,000 messages gets an answer to each, and leaves nothing be
   let messages = 0;
   let most = before;
   console.log(`fuzzer: seed ${seed} (STEEP_FUZZ_SEED=${seed} repeats it)`);
-  for (let round = 0; round < 10; round += 1) {
-    const clients = await Promise.all(Array.from({ length: 20 }, open));
+  // Few at a time: whom a busy machine keeps from reading for ten seconds is dropped.
+  for (let round = 0; round < 40; round += 1) {
+    const clients = await Promise.all(Array.from({ length: 5 }, open));
     const expected = clients.map((client) => {
       const lines = Array.from({ length: 500 }, () => fuzzer.line());
       client.write(Buffer.concat(lines.flatMap((line) => [line, Buffer.from('\n')])));
