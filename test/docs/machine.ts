@@ -12,6 +12,7 @@ import { nativeDir } from '../support/postgres.ts';
 import { waitFor } from '../support/wait.ts';
 
 const BUSYBOX = '/bin/busybox';
+const INSTALL = '/usr/bin/install';
 const BLOCK_MS = 50_000;
 /** On the machine. */
 const SESSION = '/tmp/session';
@@ -132,6 +133,7 @@ export class Machine implements AsyncDisposable {
     run('mknod', '-m', '666', inside('dev/urandom'), 'c', '1', '9');
     copyFileSync(BUSYBOX, inside('bin/busybox'));
     run('chroot', this.root, '/bin/busybox', '--install', '-s', '/bin');
+    copyFileSync(INSTALL, inside('bin/install')); // Debian's busybox has none
     writeFileSync(inside(SESSION), 'cd /root\n');
     writeFileSync(inside('etc/hosts'), hosts);
     writeFileSync(
@@ -148,7 +150,12 @@ export class Machine implements AsyncDisposable {
     // Where README has it built; installing it is the first thing that it says.
     mkdirSync(inside('root/dist'));
     copyFileSync(executable, inside('root/dist/steep-repl'));
-    this.copyLibraries(executable, path.join(native, 'bin/postgres'), path.join(native, 'bin/initdb'));
+    this.copyLibraries(
+      INSTALL,
+      executable,
+      path.join(native, 'bin/postgres'),
+      path.join(native, 'bin/initdb'),
+    );
   }
 
   /** The C library and its like, which every Linux has: those that lie outside of PostgreSQL's own folder. */
