@@ -24,6 +24,8 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const)
 /** `integration` stands for each of its folders: they run side by side. */
 const jobs = places.flatMap((place) => (place === 'integration' ? foldersOf('integration') : [place]));
 const workers = Math.min(jobs.length, Number(process.env['STEEP_TEST_WORKERS'] ?? 2));
+/** More than any single test may take. */
+const STILL_MS = 240_000;
 const total = { passed: 0, failed: 0 };
 const failures: string[] = [];
 await Promise.all(Array.from({ length: workers }, work));
@@ -54,7 +56,7 @@ async function work(): Promise<void> {
 }
 
 /** One `bun test`; what it prints comes in one piece. */
-async function run(place: string): Promise<void> {
+async function run(place: string, again = false): Promise<void> {
   const own = mkdtempSync(path.join(temporary, '/'));
   chmodSync(own, 0o711); // tests run clients as other users
   const began = performance.now();
@@ -68,11 +70,31 @@ async function run(place: string): Promise<void> {
     stdout: 'pipe',
     stderr: 'pipe',
   });
-  const [out, err, status] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-    child.exited,
-  ]);
+  let spoke = performance.now();
+  let stoodStill = false;
+  const read = async (stream: ReadableStream<Uint8Array>): Promise<string> => {
+    const decoder = new TextDecoder();
+    let text = '';
+    for await (const chunk of stream) {
+      text += decoder.decode(chunk, { stream: true });
+      spoke = performance.now();
+    }
+    return text;
+  };
+  // Seen once: bun waits for ever, for nothing, past every limit of a test.
+  const guard = setInterval(() => {
+    if (performance.now() - spoke < STILL_MS) return;
+    stoodStill = true;
+    child.kill('SIGKILL');
+  }, 1000);
+  const [out, err, status] = await Promise.all([read(child.stdout), read(child.stderr), child.exited]);
+  clearInterval(guard);
+  if (stoodStill && !again) {
+    console.log(`-- ${place}: bun test stood still for ${STILL_MS / 1000} s; once more`);
+    for (const { pid } of leftProcesses(own)) end(pid, 'SIGKILL');
+    rmSync(own, { recursive: true, force: true, maxRetries: 10, retryDelay: 500 });
+    return await run(place, true);
+  }
   const seconds = ((performance.now() - began) / 1000).toFixed(1);
   console.log(`${out}${err}-- ${place}: exit ${status} after ${seconds} s`);
   const passed = Number(/^\s*(\d+) pass$/m.exec(err)?.[1] ?? 0);
@@ -103,11 +125,11 @@ function failuresIn(place: string, output: string): string[] {
 }
 
 /** Processes that carry the environment of this run: only tests and what they started do. */
-function leftProcesses(): { pid: number; command: string }[] {
+function leftProcesses(sign = marker): { pid: number; command: string }[] {
   if (process.platform !== 'linux') return [];
   return readdirSync('/proc').flatMap((pid) => {
     try {
-      if (!readFileSync(`/proc/${pid}/environ`, 'utf8').includes(marker)) return [];
+      if (!readFileSync(`/proc/${pid}/environ`, 'utf8').includes(sign)) return [];
       const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
       return command === '' ? [] : [{ pid: Number(pid), command }]; // one that has ended is still listed for a moment
     } catch {
