@@ -383,8 +383,8 @@ describe.skipIf(!asRoot || !has('socat') || !has('setpriv'))('another user of th
 });
 
 const namespaces =
-  // The sources must not lie where the namespace puts another folder.
-  !path.join(import.meta.dir).startsWith('/tmp/') &&
+  // The sources must not lie where the namespace puts another folder; a compiled executable is brought along.
+  !(steepReplCommand.length > 1 && import.meta.dir.startsWith('/tmp/')) &&
   has('unshare') &&
   Bun.spawnSync(['unshare', '--mount', '--map-root-user', 'mount', '--bind', '/tmp', '/mnt']).exitCode === 0;
 if (!namespaces)
@@ -415,8 +415,14 @@ class NamespaceDaemon implements AsyncDisposable {
   }
 
   async start(): Promise<this> {
-    const script =
-      'mount --bind "$0" /mnt && mount --bind /mnt/tmp /tmp && mount --bind /mnt/run /run && exec "$@"';
+    const command = [...steepReplCommand];
+    const script = ['mount --bind "$0" /mnt'];
+    if (command.length === 1) {
+      writeFileSync(path.join(this.sandbox.folder, 'steep-repl'), '');
+      script.push(`mount --bind '${command[0]}' /mnt/steep-repl`);
+      command[0] = '/mnt/steep-repl';
+    }
+    script.push('mount --bind /mnt/tmp /tmp', 'mount --bind /mnt/run /run', 'exec "$@"');
     this.child = Bun.spawn(
       [
         'unshare',
@@ -424,9 +430,9 @@ class NamespaceDaemon implements AsyncDisposable {
         '--map-root-user',
         'sh',
         '-c',
-        script,
+        script.join(' && '),
         this.sandbox.folder,
-        ...steepReplCommand,
+        ...command,
         'run',
       ],
       {
