@@ -53,6 +53,12 @@ export function temporaryFolder(): string {
   return folder;
 }
 
+/** Certificates for this machine, by the executable: `init`, or `issue` with its arguments. */
+export function certificates(config: string, ...args: string[]): void {
+  const made = Bun.spawnSync([executable, 'tls', ...args, '--config', config, '--host', '127.0.0.1']);
+  if (made.exitCode !== 0) throw new Error(made.stderr.toString());
+}
+
 /** A configuration file for a daemon on this server; its path. */
 export function configFor(
   server: TestPostgres,
@@ -62,7 +68,7 @@ export function configFor(
   grpc = '{ enabled: false }',
 ): string {
   const own = path.join(folder, nodeId);
-  mkdirSync(own, { recursive: true, mode: 0o700 });
+  mkdirSync(path.join(own, 'certs'), { recursive: true, mode: 0o700 });
   const file = path.join(own, 'config.yaml');
   const yaml = `repl:\n  node_id: ${nodeId}\n  postgresql: { host: ${server.base}, user: postgres }\n  grpc: ${grpc}\n  state_dir: ${own}/state\n  ipc: { path: ${own}/ipc.sock }\n${more === '' ? '' : `  ${more}\n`}`;
   writeFileSync(file, yaml, { mode: 0o600 });
@@ -71,8 +77,14 @@ export function configFor(
 
 /** A bare server of references.ts, ready. */
 export async function reference(...args: string[]): Promise<AsyncDisposable> {
-  const child = Bun.spawn(['bun', path.join(import.meta.dir, 'references.ts'), ...args], { stdout: 'pipe' });
-  await child.stdout.getReader().read(); // "ready"
+  return await helper('references.ts', ...args);
+}
+
+/** A program of this folder that has said `ready`. */
+export async function helper(program: string, ...args: string[]): Promise<AsyncDisposable> {
+  const child = Bun.spawn(['bun', path.join(import.meta.dir, program), ...args], { stdout: 'pipe' });
+  const { done } = await child.stdout.getReader().read();
+  if (done) throw new Error(`${program} ended before it was ready`);
   return {
     async [Symbol.asyncDispose]() {
       child.kill();

@@ -5,7 +5,7 @@ import { httpThroughput, idle, ipcLatency } from './doors.ts';
 import { failover, quiet } from './failover.ts';
 import type { Benchmark, Row } from './harness.ts';
 import { lossAndRecovery } from './loss.ts';
-import { rpcThroughput } from './rpc.ts';
+import { firstRpc, rpcThroughput } from './rpc.ts';
 import { scale } from './scale.ts';
 import { startOfExecutable, startToConnected } from './start.ts';
 
@@ -18,6 +18,7 @@ const benchmarks: Record<string, Benchmark> = {
   ipc: ipcLatency,
   http: httpThroughput,
   rpc: rpcThroughput,
+  join: firstRpc,
   idle,
   scale,
 };
@@ -25,10 +26,16 @@ const benchmarks: Record<string, Benchmark> = {
 /** Only when they are named: they take long, or want root. */
 const onDemand: Record<string, Benchmark> = { failover, quiet };
 
-const names = process.argv.slice(2).filter((arg) => !arg.startsWith('--'));
+const names = process.argv.slice(2).filter((arg) => arg !== '--json');
+const known = { ...benchmarks, ...onDemand };
+for (const name of names)
+  if (!(name in known)) {
+    console.error(`no benchmark ${name}; there are: ${Object.keys(known).join(', ')}`);
+    process.exit(2);
+  }
 const json = process.argv.includes('--json');
 const rows: Row[] = [];
-for (const [name, benchmark] of Object.entries({ ...benchmarks, ...onDemand })) {
+for (const [name, benchmark] of Object.entries(known)) {
   if (names.length > 0 ? !names.includes(name) : name in onDemand) continue;
   if (!json) console.error(`${name} …`);
   rows.push(...(await benchmark()));

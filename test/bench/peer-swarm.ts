@@ -26,7 +26,7 @@ async function peer(index: number): Promise<void> {
         renew: ({ term, version }) => ({
           granted: true,
           term,
-          instanceId: `instance of ${nodeId}`,
+          instanceId: `instance-of-${nodeId}`,
           ...(version ? { version } : {}),
         }),
       });
@@ -48,7 +48,7 @@ async function peer(index: number): Promise<void> {
     port: 5432,
     ...(direction === 'both' ? { grpcHost: '127.0.0.1', grpcPort: own } : {}),
     role: 'node',
-    instanceId: `instance of ${nodeId}`,
+    instanceId: `instance-of-${nodeId}`,
     revision: 1n,
     votes: false,
   });

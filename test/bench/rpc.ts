@@ -1,8 +1,7 @@
-/** HealthCheck over mutual TLS beside a bare connect-node service that returns a constant. */
+/** HealthCheck over mutual TLS beside a bare connect-node service that returns a constant; and how soon two daemons speak. */
 import { TestPostgres } from '../support/postgres.ts';
 import { createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
-import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { Coordinator } from '../../src/gen/steep/repl/v1/coordinator_pb.ts';
 import { thisPlatform } from '../../src/platform/index.ts';
@@ -12,8 +11,8 @@ import { freePort } from '../support/ports.ts';
 import {
   BenchDaemon,
   type Benchmark,
+  certificates,
   configFor,
-  executable,
   median,
   reference,
   requireExecutable,
@@ -24,6 +23,7 @@ import {
 const ROUNDS = 7;
 const IN_FLIGHT = 32;
 const ROUND_MS = 2000;
+const FIRST_RPCS = 10;
 
 /** Calls a second. */
 async function load(port: number, material: TlsMaterial): Promise<number> {
@@ -53,9 +53,7 @@ export const rpcThroughput: Benchmark = async () => {
   const [port, barePort] = [await freePort(), await freePort()];
   const config = configFor(server, folder, 'bench', '', `{ bind: 127.0.0.1, port: ${port} }`);
   const certs = path.join(folder, 'bench/certs');
-  mkdirSync(certs, { recursive: true, mode: 0o700 });
-  const made = Bun.spawnSync([executable, 'tls', 'init', '--config', config, '--host', '127.0.0.1']);
-  if (made.exitCode !== 0) throw new Error(made.stderr.toString());
+  certificates(config, 'init');
   const files = { cert_file: `${certs}/node.crt`, key_file: `${certs}/node.key`, ca_file: `${certs}/ca.crt` };
   const material = loadTlsMaterial(files, thisPlatform());
   if ('missing' in material) throw new Error(`no certificates: ${material.missing.join(', ')}`);
@@ -81,3 +79,37 @@ export const rpcThroughput: Benchmark = async () => {
     },
   ];
 };
+
+/** From the start of the second daemon until the first has let it in and has answered its HealthCheck. */
+export const firstRpc: Benchmark = async () => {
+  requireExecutable();
+  const samples: number[] = [];
+  for (let i = 0; i < FIRST_RPCS; i++) {
+    await using server = await TestPostgres.withExtension();
+    await using joining = await TestPostgres.withExtension();
+    const folder = temporaryFolder();
+    const [a, b] = await Promise.all([daemonAddress(), daemonAddress()]);
+    const first = configFor(server, folder, 'a', '', a.grpc);
+    certificates(first, 'init');
+    certificates(first, 'issue', 'b', '--out', path.join(folder, 'b/certs'));
+    await using there = new BenchDaemon(first);
+    await there.logged('this node coordinates');
+    const second = configFor(joining, folder, 'b', `cluster: { join: ['127.0.0.1:${a.port}'] }`, b.grpc);
+    await using daemon = new BenchDaemon(second);
+    samples.push((await daemon.logged('joined the cluster')) - daemon.startedAt);
+  }
+  return [
+    {
+      what: 'start of a second daemon to its first RPCs answered by the first one [SC-006]',
+      reach: '≤ 1 s',
+      measured: spread(samples, 'ms', 0),
+      reached: median(samples) <= 1000,
+      samples,
+    },
+  ];
+};
+
+async function daemonAddress(): Promise<{ port: number; grpc: string }> {
+  const port = await freePort();
+  return { port, grpc: `{ bind: 127.0.0.1, port: ${port}, advertise: '127.0.0.1:${port}' }` };
+}

@@ -2,16 +2,17 @@
  * What 3 to 100 peers cost one daemon over mutual TLS: each beats every second (in); and each is beaten and renewed
  * too, as by a coordinator of so many (both ways).
  */
-import { mkdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { freePort } from '../support/ports.ts';
 import { TestPostgres } from '../support/postgres.ts';
 import {
   BenchDaemon,
   type Benchmark,
+  certificates,
   configFor,
   cpuSeconds,
-  executable,
+  helper,
   requireExecutable,
   temporaryFolder,
 } from './harness.ts';
@@ -59,26 +60,15 @@ async function costOf(size: number, direction: Direction): Promise<{ share: numb
   const port = await freePort();
   const grpc = `{ bind: 127.0.0.1, port: ${port}, advertise: '127.0.0.1:${port}' }`;
   const config = configFor(server, folder, 'bench', '', grpc);
-  const certs = path.join(folder, 'bench/certs');
-  mkdirSync(certs, { recursive: true, mode: 0o700 });
-  const made = Bun.spawnSync([executable, 'tls', 'init', '--config', config, '--host', '127.0.0.1']);
-  if (made.exitCode !== 0) throw new Error(made.stderr.toString());
+  certificates(config, 'init');
   await using daemon = new BenchDaemon(config);
   await daemon.logged('this node coordinates');
-  const swarm = Bun.spawn(
-    ['bun', path.join(import.meta.dir, 'peer-swarm.ts'), String(port), certs, String(size), direction],
-    { stdout: 'pipe', stderr: 'inherit' },
-  );
-  try {
-    await swarm.stdout.getReader().read(); // "ready"
-    await Bun.sleep(3000);
-    const before = cpuSeconds(daemon.pid);
-    await Bun.sleep(SECONDS * 1000);
-    const share = ((cpuSeconds(daemon.pid) - before) / SECONDS) * 100;
-    const status = readFileSync(`/proc/${daemon.pid}/status`, 'utf8');
-    return { share, memory: Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]) / 1024 };
-  } finally {
-    swarm.kill();
-    await swarm.exited;
-  }
+  const certs = path.join(folder, 'bench/certs');
+  await using _swarm = await helper('peer-swarm.ts', String(port), certs, String(size), direction);
+  await Bun.sleep(3000);
+  const before = cpuSeconds(daemon.pid);
+  await Bun.sleep(SECONDS * 1000);
+  const share = ((cpuSeconds(daemon.pid) - before) / SECONDS) * 100;
+  const status = readFileSync(`/proc/${daemon.pid}/status`, 'utf8');
+  return { share, memory: Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]) / 1024 };
 }
