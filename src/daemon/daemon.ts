@@ -30,7 +30,7 @@ import { remoteHealth } from './remote-health.ts';
 import { reportElection } from './report-election.ts';
 import { RpcDoor } from './rpc-door.ts';
 import { ServiceReport } from './service-report.ts';
-import { tellingOnce } from './state-disk.ts';
+import { StateDisk } from './state-disk.ts';
 import { watchStatuses } from './status-changes.ts';
 
 export interface DaemonOptions {
@@ -81,7 +81,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   stack.use(writePidFile({ nodeId, stateDir, scope: loaded.scope }, platform, env));
 
   const stateFile = clusterStateFile(stateDir);
-  const durable = new Durable(stateFile.read(), tellingOnce(stateFile.write, log.component('cluster')));
+  const stateDisk = new StateDisk(stateFile, log.component('cluster'));
+  const durable = new Durable(stateFile.read(), stateDisk.write);
   const cluster = new Cluster({
     self: factsOf(config),
     votes: config.election.enabled,
@@ -170,6 +171,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     issues: () => [
       ...issuesOf({ database: postgresql?.database, pendingKeys, reloadError }),
       ...(postgresql?.issues ?? []),
+      ...stateDisk.issues,
       ...clusterIssues({
         cluster,
         hasCoordinator: coordination.coordinator !== undefined,

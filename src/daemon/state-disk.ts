@@ -1,29 +1,42 @@
-/** Says that state_dir takes no writes: once when that begins, and once when it ends, not at every attempt. */
+/** Says that state_dir takes no writes: to the log once when that begins and once when it ends, and as an issue meanwhile. */
 import type { ClusterState } from '../cluster/state.ts';
 import { messageOf, SteepError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
+import type { Issue } from '../operations/subject.ts';
 
-/** Around a write that throws system errors. What it returns throws FAILED, which whoever catches it need not tell. */
-export function tellingOnce(
-  write: (state: ClusterState) => void,
-  log: Logger,
-): (state: ClusterState) => void {
-  let failing = false;
-  return (state) => {
+export class StateDisk {
+  private readonly file: { write: (state: ClusterState) => void };
+  private readonly log: Logger;
+  private refusal: SteepError | undefined;
+
+  /** `file.write` throws system errors. */
+  constructor(file: { write: (state: ClusterState) => void }, log: Logger) {
+    this.file = file;
+    this.log = log;
+  }
+
+  /** Throws FAILED, which whoever catches it need not tell. */
+  readonly write = (state: ClusterState): void => {
     try {
-      write(state);
+      this.file.write(state);
     } catch (cause) {
       const error = new SteepError('FAILED', `state_dir cannot be written: ${messageOf(cause)}`, {
         hint: 'make room on its disk; until then this node neither votes nor changes anything',
         cause,
       });
-      if (!failing) log.error(error.message, { hint: error.hint });
-      failing = true;
+      if (!this.refusal) this.log.error(error.message, { hint: error.hint });
+      this.refusal = error;
       throw error;
     }
-    if (failing) log.info('state_dir can be written again');
-    failing = false;
+    if (this.refusal) this.log.info('state_dir can be written again');
+    this.refusal = undefined;
   };
+
+  /** Of the last write: nothing is written only to see whether it works. */
+  get issues(): Issue[] {
+    if (!this.refusal) return [];
+    return [{ severity: 'error', message: this.refusal.message, hint: this.refusal.hint ?? null }];
+  }
 }
 
 /** Whether this was told already. */

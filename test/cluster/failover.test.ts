@@ -11,15 +11,17 @@ describe('three nodes', () => {
   beforeAll(async () => {
     cluster = await TestCluster.start({ nodes: 3 });
   });
-  afterAll(() => cluster[Symbol.asyncDispose]());
+  const table = ['| death of the coordinator | seen | replaced |', '|---|---|---|'];
+  afterAll(async () => {
+    console.log(`\n${table.join('\n')}\n`);
+    await cluster[Symbol.asyncDispose]();
+  });
 
   test.each(Object.entries(deaths))(
     '%s: another one coordinates, and the old one follows',
     async (name, death) => {
       const { seen, replaced } = await strike(cluster, death);
-      console.log(
-        `${name}: seen after ${(seen / 1000).toFixed(1)} s, replaced after ${(replaced / 1000).toFixed(1)} s`,
-      );
+      table.push(`| ${name} | ${(seen / 1000).toFixed(1)} s | ${(replaced / 1000).toFixed(1)} s |`);
       expect(cluster.wrong).toEqual([]);
     },
   );

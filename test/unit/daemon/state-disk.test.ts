@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test';
 import type { ClusterState } from '../../../src/cluster/state.ts';
-import { tellingOnce, wasTold } from '../../../src/daemon/state-disk.ts';
+import { StateDisk, wasTold } from '../../../src/daemon/state-disk.ts';
 import { createLogger } from '../../../src/lib/log.ts';
 
 const STATE = {} as ClusterState;
@@ -10,13 +10,18 @@ test('a disk that takes no writes is told once when it begins and once when it e
   const log = createLogger({ level: 'info', format: 'json', write: (line) => lines.push(line) });
   const full = new Error('ENOSPC: no space left on device, write');
   let problem: Error | undefined = full;
-  const write = tellingOnce(() => {
-    if (problem) throw problem;
-  }, log);
+  const disk = new StateDisk(
+    {
+      write() {
+        if (problem) throw problem;
+      },
+    },
+    log,
+  );
   const refusals: unknown[] = [];
   const attempt = (): void => {
     try {
-      write(STATE);
+      disk.write(STATE);
     } catch (error) {
       refusals.push(error);
     }
@@ -29,8 +34,16 @@ test('a disk that takes no writes is told once when it begins and once when it e
     cause: full,
   });
   expect(refusals.every(wasTold)).toBe(true);
+  expect(disk.issues).toEqual([
+    {
+      severity: 'error',
+      message: 'state_dir cannot be written: ENOSPC: no space left on device, write',
+      hint: 'make room on its disk; until then this node neither votes nor changes anything',
+    },
+  ]);
   problem = undefined;
   for (let i = 0; i < 2; i += 1) attempt();
+  expect(disk.issues).toEqual([]);
   problem = full;
   attempt();
   expect(lines.map((line) => (JSON.parse(line) as { level: string; msg: string }).msg)).toEqual([
