@@ -69,6 +69,8 @@ export class Cluster {
   readonly registry: Registry;
   private readonly options: ClusterOptions;
   private readonly signs = new Map<string, PeerSigns>();
+  /** What `members` answered last, and from what: every answer of a daemon asks for it. */
+  private known: { list: MemberList; version: number; members: readonly Member[] } | undefined;
   /** By `now`, when each peer answered last. */
   private readonly answers = new Map<string, number>();
   /** Whether a peer refused this node because it was removed: the own list cannot say so. */
@@ -108,12 +110,17 @@ export class Cluster {
   }
 
   /** Those who belong and of whom something is known, this node included; by id. */
-  members(): Member[] {
-    const ids = new Set(belonging(this.list).map(({ node_id }) => node_id));
-    return this.registry
-      .all()
-      .filter(({ node_id }) => ids.has(node_id) || node_id === this.self.node_id)
-      .sort((a, b) => (a.node_id < b.node_id ? -1 : 1));
+  members(): readonly Member[] {
+    const { list, registry } = this;
+    if (this.known?.list !== list || this.known.version !== registry.version) {
+      const ids = new Set(belonging(list).map(({ node_id }) => node_id));
+      const members = registry
+        .all()
+        .filter(({ node_id }) => ids.has(node_id) || node_id === this.self.node_id)
+        .sort((a, b) => (a.node_id < b.node_id ? -1 : 1));
+      this.known = { list, version: registry.version, members };
+    }
+    return this.known.members;
   }
 
   /** Whether it was a node of this cluster, and is none any more. */

@@ -211,7 +211,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       return {
         node_id: seen?.node_id ?? null,
         term: seen?.term ?? null,
-        since: seen === undefined ? null : new Date(seen.since).toISOString(),
+        // Only few ask for it; whether there is one, every request does.
+        get since() {
+          return seen === undefined ? null : new Date(seen.since).toISOString();
+        },
       };
     },
     get coordination() {

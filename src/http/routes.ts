@@ -10,16 +10,27 @@ interface RouteContext {
   metrics: Metrics;
 }
 
-export const routes: Record<string, (context: RouteContext) => Response | Promise<Response>> = {
+export interface Reply {
+  status: number;
+  /** Text as it is, all else as JSON. */
+  body: string | object;
+  /** Of a text. */
+  type?: string;
+}
+
+export const routes: Record<string, (context: RouteContext) => Reply | Promise<Reply>> = {
   '/health': ({ subject }) => health(subject),
   '/ready': ({ subject }) => ready(subject),
-  '/live': () => Response.json({ alive: true }),
+  '/live': () => ({ status: 200, body: { alive: true } }),
   '/coordinator': ({ subject }) => coordinator(subject),
-  '/metrics': async ({ metrics }) =>
-    new Response(await metrics.read(), { headers: { 'content-type': metrics.contentType } }),
+  '/metrics': async ({ metrics }) => ({
+    status: 200,
+    body: await metrics.read(),
+    type: metrics.contentType,
+  }),
 };
 
-function health(subject: Subject): Response {
+function health(subject: Subject): Reply {
   const { status, components } = healthOf(subject);
   const { http: _self, ...shown } = components;
   if (shown.postgresql?.error !== undefined)
@@ -32,7 +43,7 @@ function health(subject: Subject): Response {
     uptime_seconds: uptimeOf(subject),
     version: subject.version,
   };
-  return Response.json(body, { status: status === 'unhealthy' ? 503 : 200 });
+  return { status: status === 'unhealthy' ? 503 : 200, body };
 }
 
 /** In words of our own: the message that `status` shows may name sockets, files and commands of this host. */
@@ -56,11 +67,11 @@ function whyAway({ database }: Subject): string {
   return database?.state.kind === 'away' ? REASONS[database.state.reason] : 'not connected yet';
 }
 
-function ready(subject: Subject): Response {
+function ready(subject: Subject): Reply {
   const reason = notReady(subject);
   return reason === undefined
-    ? Response.json({ ready: true })
-    : Response.json({ ready: false, reason }, { status: 503 });
+    ? { status: 200, body: { ready: true } }
+    : { status: 503, body: { ready: false, reason } };
 }
 
 function notReady(subject: Subject): string | undefined {
@@ -70,10 +81,10 @@ function notReady(subject: Subject): string | undefined {
   return undefined;
 }
 
-function coordinator(subject: Subject): Response {
+function coordinator(subject: Subject): Reply {
   const { node_id, term } = subject.coordinator();
   const here = isCoordinator(subject);
-  return Response.json({ is_coordinator: here, coordinator_id: node_id, term }, { status: here ? 200 : 503 });
+  return { status: here ? 200 : 503, body: { is_coordinator: here, coordinator_id: node_id, term } };
 }
 
 function isCoordinator(subject: Subject): boolean {

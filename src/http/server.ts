@@ -3,7 +3,7 @@ import { messageOf, SteepError } from '../lib/errors.ts';
 import type { Metrics } from '../lib/metrics.ts';
 import type { Subject } from '../operations/subject.ts';
 import type { Platform } from '../platform/index.ts';
-import { routes } from './routes.ts';
+import { type Reply, routes } from './routes.ts';
 
 export interface HttpServerOptions {
   bind: string;
@@ -55,34 +55,29 @@ export function startHttpServer(options: HttpServerOptions): HttpServer {
   }
 }
 
-async function answer(request: Request, { subject, metrics }: HttpServerOptions): Promise<Response> {
+/** At once where the answer is there at once: a promise for each request costs as much as a small answer. */
+function answer(request: Request, { subject, metrics }: HttpServerOptions): Response | Promise<Response> {
   const began = performance.now();
   const path = pathOf(request.url);
   const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
-  const response = await respond(request, route, { subject, metrics });
-  metrics.observe(
-    'http',
-    route ? path : 'other',
-    String(response.status),
-    (performance.now() - began) / 1000,
-  );
-  return response;
+  const finish = (reply: Reply, headers?: Record<string, string>): Response => {
+    const seconds = (performance.now() - began) / 1000;
+    metrics.observe('http', route ? path : 'other', String(reply.status), seconds);
+    return responseOf(reply, headers);
+  };
+  if (!route) return finish({ status: 404, body: { error: 'not found', paths: Object.keys(routes) } });
+  if (request.method !== 'GET' && request.method !== 'HEAD')
+    return finish(
+      { status: 405, body: { error: `method ${request.method} is not allowed` } },
+      { allow: 'GET, HEAD' },
+    );
+  const reply = route({ subject, metrics });
+  return reply instanceof Promise ? reply.then((late) => finish(late)) : finish(reply);
 }
 
-async function respond(
-  { method }: Request,
-  route: (typeof routes)[string] | undefined,
-  context: { subject: Subject; metrics: Metrics },
-): Promise<Response> {
-  if (!route) return Response.json({ error: 'not found', paths: Object.keys(routes) }, { status: 404 });
-  if (method !== 'GET' && method !== 'HEAD')
-    return Response.json(
-      { error: `method ${method} is not allowed` },
-      { status: 405, headers: { allow: 'GET, HEAD' } },
-    );
-  const response = await route(context);
-  response.headers.set('cache-control', 'no-store');
-  return response;
+function responseOf({ status, body, type }: Reply, more?: Record<string, string>): Response {
+  const headers = { 'content-type': type ?? 'application/json', 'cache-control': 'no-store', ...more };
+  return new Response(typeof body === 'string' ? body : JSON.stringify(body), { status, headers });
 }
 
 /** The path of a URL, without making a URL object for each request. It is only a path when no Host was sent. */

@@ -56,9 +56,8 @@ function subjectWith({
 }
 
 async function get(path: string, given: Given): Promise<{ status: number; body: unknown; text: string }> {
-  const response = await routes[path]!({ subject: subjectWith(given), metrics: new Metrics() });
-  const text = await response.text();
-  return { status: response.status, text, body: text.startsWith('{') ? JSON.parse(text) : text };
+  const { status, body } = await routes[path]!({ subject: subjectWith(given), metrics: new Metrics() });
+  return { status, text: JSON.stringify(body), body };
 }
 
 const REASONS: AwayReason[] = [
