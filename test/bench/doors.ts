@@ -1,10 +1,10 @@
 /** The local doors beside bare servers that do nothing, and what an idle daemon costs. */
 import { TestPostgres } from '../support/postgres.ts';
 import { readFileSync } from 'node:fs';
-import net from 'node:net';
 import path from 'node:path';
 import { freePort } from '../support/ports.ts';
 import {
+  askInTurn,
   BenchDaemon,
   type Benchmark,
   configFor,
@@ -14,31 +14,9 @@ import {
   reference,
   requireExecutable,
   spread,
+  STATUS,
   temporaryFolder,
 } from './harness.ts';
-
-/** One request after the other on one connection; milliseconds of each. */
-async function askInTurn(socketPath: string, line: string, count: number): Promise<number[]> {
-  const socket = net.connect(socketPath);
-  await new Promise<void>((resolve, reject) => socket.once('connect', resolve).once('error', reject));
-  const samples: number[] = [];
-  for (let i = 0; i < count; i++) {
-    const began = performance.now();
-    const answered = new Promise<void>((resolve) => {
-      const onData = (chunk: Buffer): void => {
-        if (!chunk.includes(10)) return;
-        socket.off('data', onData);
-        resolve();
-      };
-      socket.on('data', onData);
-    });
-    socket.write(line);
-    await answered;
-    samples.push(performance.now() - began);
-  }
-  socket.destroy();
-  return samples;
-}
 
 const ROUNDS = 7;
 
@@ -51,12 +29,11 @@ export const ipcLatency: Benchmark = async () => {
   const echoPath = path.join(folder, 'echo.sock');
   await using _echo = await reference('echo', echoPath);
   const ours = path.join(folder, 'bench/ipc.sock');
-  const line = '{"id":"1","method":"status.get","params":{}}\n';
   const ratios: number[] = [];
   const p99s: number[] = [];
   for (let i = -1; i < ROUNDS; i++) {
-    const subject = percentile(await askInTurn(ours, line, 3000), 99);
-    const bare = percentile(await askInTurn(echoPath, line, 3000), 99);
+    const subject = percentile(await askInTurn(ours, STATUS, 3000), 99);
+    const bare = percentile(await askInTurn(echoPath, STATUS, 3000), 99);
     if (i < 0) continue; // the first round warms both
     ratios.push(subject / bare);
     p99s.push(subject);
@@ -64,7 +41,7 @@ export const ipcLatency: Benchmark = async () => {
   const connects: number[] = [];
   for (let i = 0; i < 50; i++) {
     const began = performance.now();
-    await askInTurn(ours, line, 1);
+    await askInTurn(ours, STATUS, 1);
     connects.push(performance.now() - began);
   }
   return [

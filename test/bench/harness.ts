@@ -1,5 +1,6 @@
 /** What the benchmarks share: medians with spread, the executable under test, and a daemon on a real PostgreSQL. */
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { TestPostgres } from '../support/postgres.ts';
@@ -143,6 +144,32 @@ export class BenchDaemon implements AsyncDisposable {
     this.child.kill('SIGTERM');
     await this.child.exited;
   }
+}
+
+/** A request over IPC. */
+export const STATUS = '{"id":"1","method":"status.get","params":{}}\n';
+
+/** One request after the other on one connection; milliseconds of each. */
+export async function askInTurn(socketPath: string, line: string, count: number): Promise<number[]> {
+  const socket = net.connect(socketPath);
+  await new Promise<void>((resolve, reject) => socket.once('connect', resolve).once('error', reject));
+  const samples: number[] = [];
+  for (let i = 0; i < count; i++) {
+    const began = performance.now();
+    const answered = new Promise<void>((resolve) => {
+      const onData = (chunk: Buffer): void => {
+        if (!chunk.includes(10)) return;
+        socket.off('data', onData);
+        resolve();
+      };
+      socket.on('data', onData);
+    });
+    socket.write(line);
+    await answered;
+    samples.push(performance.now() - began);
+  }
+  socket.destroy();
+  return samples;
 }
 
 /** Of a process: user and system time, from clock ticks of a hundredth of a second. */

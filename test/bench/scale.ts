@@ -7,13 +7,16 @@ import path from 'node:path';
 import { freePort } from '../support/ports.ts';
 import { TestPostgres } from '../support/postgres.ts';
 import {
+  askInTurn,
   BenchDaemon,
   type Benchmark,
   certificates,
   configFor,
   cpuSeconds,
   helper,
+  percentile,
   requireExecutable,
+  STATUS,
   temporaryFolder,
 } from './harness.ts';
 
@@ -26,7 +29,7 @@ export const scale: Benchmark = async () => {
   const two = await measure('both');
   return [
     {
-      what: "100 daemons' worth of heartbeats against one: of one core",
+      what: "100 daemons' worth of heartbeats against one: of one core; memory; IPC p99 meanwhile",
       reach: '< 20 %',
       measured: one.text,
       reached: one.shares.at(-1)! < 20,
@@ -48,13 +51,24 @@ async function measure(direction: Direction): Promise<{ text: string; shares: nu
   const results = [];
   for (const size of SIZES) results.push({ size, ...(await costOf(size, direction)) });
   const text = results
-    .map(({ size, share, memory }) => `${size} peers ${share.toFixed(1)} %, ${memory.toFixed(0)} MB`)
+    .map(
+      ({ size, share, memory, delay }) =>
+        `${size} peers ${share.toFixed(1)} %, ${memory.toFixed(0)} MB, ${delay.toFixed(1)} ms`,
+    )
     .join('; ');
   return { text, shares: results.map(({ share }) => share) };
 }
 
-/** Percent of a core, and megabytes. */
-async function costOf(size: number, direction: Direction): Promise<{ share: number; memory: number }> {
+interface Cost {
+  /** Percent of a core. */
+  share: number;
+  /** Megabytes. */
+  memory: number;
+  /** Until the daemon answers somebody else, over IPC: milliseconds, p99. Its loop is busy for less than that. */
+  delay: number;
+}
+
+async function costOf(size: number, direction: Direction): Promise<Cost> {
   await using server = await TestPostgres.withExtension();
   const folder = temporaryFolder();
   const port = await freePort();
@@ -67,8 +81,15 @@ async function costOf(size: number, direction: Direction): Promise<{ share: numb
   await using _swarm = await helper('peer-swarm.ts', String(port), certs, String(size), direction);
   await Bun.sleep(3000);
   const before = cpuSeconds(daemon.pid);
-  await Bun.sleep(SECONDS * 1000);
-  const share = ((cpuSeconds(daemon.pid) - before) / SECONDS) * 100;
+  const delays: number[] = [];
+  const began = performance.now();
+  while (performance.now() - began < SECONDS * 1000) {
+    delays.push(...(await askInTurn(path.join(folder, 'bench/ipc.sock'), STATUS, 1)));
+    await Bun.sleep(100);
+  }
+  const seconds = (performance.now() - began) / 1000;
+  const share = ((cpuSeconds(daemon.pid) - before) / seconds) * 100;
   const status = readFileSync(`/proc/${daemon.pid}/status`, 'utf8');
-  return { share, memory: Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]) / 1024 };
+  const memory = Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]) / 1024;
+  return { share, memory, delay: percentile(delays, 99) };
 }
