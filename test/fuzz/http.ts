@@ -1,7 +1,7 @@
 /** Bytes for the HTTP door of a daemon: whatever comes back is an answer of HTTP, none of a defect. */
 import net from 'node:net';
 import { rawRequest } from '../integration/http/raw.ts';
-import { TestDaemon } from '../integration/ipc/support.ts';
+import { DoorDaemon } from '../integration/ipc/support.ts';
 import type { Random } from '../simulation/random.ts';
 import { freePort } from '../support/ports.ts';
 import { damaged } from './mutate.ts';
@@ -56,7 +56,7 @@ const QUIET_MS = 100;
 
 export async function openHttp(): Promise<Target> {
   const port = await freePort();
-  const daemon = await TestDaemon.start({ config: { http: { enabled: true, bind: '127.0.0.1', port } } });
+  const daemon = await DoorDaemon.start({ config: { http: { enabled: true, bind: '127.0.0.1', port } } });
   return {
     parallel: 16,
     generate: (random) => ({ request: request(random) }),

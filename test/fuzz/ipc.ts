@@ -1,7 +1,7 @@
 /** Lines for the IPC door of a daemon: each that is not empty gets exactly one answer, and no defect among them. */
 import { operations, streams } from '../../src/operations/index.ts';
 import { Fuzzer } from '../integration/ipc/fuzzer.ts';
-import { TestDaemon } from '../integration/ipc/support.ts';
+import { DoorDaemon } from '../integration/ipc/support.ts';
 import type { Random } from '../simulation/random.ts';
 import { ask, RawIpc } from '../support/ipc-raw.ts';
 import { TestPostgres } from '../support/postgres.ts';
@@ -30,7 +30,7 @@ const VALUES = [
 export async function openIpc(): Promise<Target> {
   const stack = new AsyncDisposableStack();
   const server = stack.use(await TestPostgres.withExtension());
-  const daemon = stack.use(await TestDaemon.start({ server }));
+  const daemon = stack.use(await DoorDaemon.start({ server }));
   return {
     parallel: 20,
     generate: (random) => ({

@@ -1,11 +1,11 @@
 import { expect, test } from 'bun:test';
 import { TestPostgres } from '../../support/postgres.ts';
 import { waitFor } from '../../support/wait.ts';
-import { TestDaemon } from '../ipc/support.ts';
+import { DoorDaemon } from '../ipc/support.ts';
 
 test('reload over IPC is audited in the name of the OS user who asked for it', async () => {
   await using server = await TestPostgres.withExtension();
-  await using daemon = await TestDaemon.start({ server });
+  await using daemon = await DoorDaemon.start({ server });
   const outcome = await daemon.sandbox.run(['reload', '--socket', daemon.socket]);
   expect(outcome).toMatchObject({ code: 0, stderr: '' });
   const me = Bun.spawnSync(['id', '-un']).stdout.toString().trim();

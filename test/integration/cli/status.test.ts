@@ -7,11 +7,11 @@ import { type Outcome, Sandbox, steepReplCommand } from '../../support/cli.ts';
 import { nativeDir, POSTGRES_17, TestPostgres } from '../../support/postgres.ts';
 import { ask as rawAsk } from '../../support/ipc-raw.ts';
 import { waitFor } from '../../support/wait.ts';
-import { TestDaemon } from '../ipc/support.ts';
+import { DoorDaemon } from '../ipc/support.ts';
 import { expectScreen } from './screen.ts';
 
 /** What differs from run to run, and what stands for it in a screen. */
-function namesOf(daemon: TestDaemon, postgres?: TestPostgres): Record<string, string> {
+function namesOf(daemon: DoorDaemon, postgres?: TestPostgres): Record<string, string> {
   return {
     [postgres?.base ?? daemon.sandbox.folder]: '<socket folder>',
     [daemon.socket]: '<ipc socket>',
@@ -19,12 +19,12 @@ function namesOf(daemon: TestDaemon, postgres?: TestPostgres): Record<string, st
   };
 }
 
-async function ask(daemon: TestDaemon, ...words: string[]): Promise<Outcome> {
+async function ask(daemon: DoorDaemon, ...words: string[]): Promise<Outcome> {
   return await daemon.sandbox.run([...words, '--socket', daemon.socket]);
 }
 
 /** Waits until `status` is as wanted: states change within seconds, on a slow machine later. */
-async function untilStatus(daemon: TestDaemon, wanted: (outcome: Outcome) => boolean): Promise<Outcome> {
+async function untilStatus(daemon: DoorDaemon, wanted: (outcome: Outcome) => boolean): Promise<Outcome> {
   let outcome = await ask(daemon, 'status');
   await waitFor(async () => wanted((outcome = await ask(daemon, 'status'))), 'the status');
   return outcome;
@@ -74,7 +74,7 @@ describe('without a daemon', () => {
 describe('with a daemon', () => {
   test('all well: the screen, exit 0', async () => {
     await using own = await TestPostgres.withExtension();
-    await using daemon = await TestDaemon.start({ server: own, config: { node_name: 'Berlin' } });
+    await using daemon = await DoorDaemon.start({ server: own, config: { node_name: 'Berlin' } });
     await daemon.untilCoordinator();
     const outcome = await untilStatus(daemon, ({ stdout }) => stdout.includes('Nodes        1: 1 healthy'));
     expectScreen('well', 'status', outcome, namesOf(daemon, own));
@@ -129,7 +129,7 @@ describe('with a daemon', () => {
   });
 
   test('a frozen PostgreSQL: exit 4, what is wrong and what to do; well again afterwards', async () => {
-    await using daemon = await TestDaemon.start({ server });
+    await using daemon = await DoorDaemon.start({ server });
     await untilStatus(daemon, ({ stdout }) => stdout.includes('Nodes '));
     server.freeze('SIGSTOP');
     try {
@@ -165,7 +165,7 @@ describe('with a daemon', () => {
       ],
     ];
     for (const [name, options] of cases) {
-      await using daemon = new TestDaemon(options);
+      await using daemon = new DoorDaemon(options);
       await waitFor(() => daemon.log.includes('"msg":"ready"'), 'the daemon to be ready');
       const outcome = await untilStatus(daemon, ({ stdout }) => stdout.includes('\n! '));
       expectScreen(name, 'status', outcome, namesOf(daemon, options.server));
@@ -173,7 +173,7 @@ describe('with a daemon', () => {
   });
 
   test('it is frozen: exit 6 in every command, within seconds', async () => {
-    await using daemon = await TestDaemon.start({});
+    await using daemon = await DoorDaemon.start({});
     daemon.process.kill('SIGSTOP');
     const commands = [
       ['status'],
@@ -191,7 +191,7 @@ describe('with a daemon', () => {
 
   // Between its first door and the others lie milliseconds: here somebody in the middle holds the moment.
   test('it starts: exit 4', async () => {
-    await using daemon = await TestDaemon.start({ server });
+    await using daemon = await DoorDaemon.start({ server });
     await untilStatus(daemon, ({ code }) => code === 0);
     const address = path.join(daemon.sandbox.folder, 'relay.sock');
     const relay = net.createServer((client) => {
@@ -212,7 +212,7 @@ describe('with a daemon', () => {
 
   test('it stops, and its PostgreSQL hangs: exit 4', async () => {
     await using own = await TestPostgres.withExtension();
-    await using daemon = await TestDaemon.start({ server: own });
+    await using daemon = await DoorDaemon.start({ server: own });
     await daemon.untilSettled(own);
     own.freeze('SIGSTOP');
     daemon.process.kill('SIGTERM');
@@ -226,7 +226,7 @@ describe('with a daemon', () => {
   });
 
   test('--watch shows it again and again', async () => {
-    await using daemon = await TestDaemon.start({ server });
+    await using daemon = await DoorDaemon.start({ server });
     const { stdout } = await daemon.sandbox.run(['status', '--watch', '--socket', daemon.socket], {
       limit: 3500,
     });
@@ -234,7 +234,7 @@ describe('with a daemon', () => {
   });
 
   test('doctor looks at everything, and fails for a publication of all tables', async () => {
-    await using daemon = await TestDaemon.start({ server });
+    await using daemon = await DoorDaemon.start({ server });
     const args = ['doctor', '--config', daemon.sandbox.config, '--json'];
     const well = await daemon.sandbox.run(args);
     const { checks } = JSON.parse(well.stdout) as {
@@ -273,7 +273,7 @@ describe('with a daemon', () => {
 
 describe('audit', () => {
   test('filters, counts, and shows the oldest first', async () => {
-    await using daemon = await TestDaemon.start({ server });
+    await using daemon = await DoorDaemon.start({ server });
     await server.query(
       "SELECT steep_repl.register_node('audited', 'first', 'h'); SELECT steep_repl.register_node('audited', 'second', 'h')",
     );
@@ -304,7 +304,7 @@ describe('audit', () => {
 
   test('-f shows every entry once across a restart of PostgreSQL', async () => {
     await using own = await TestPostgres.withExtension();
-    await using daemon = await TestDaemon.start({ server: own });
+    await using daemon = await DoorDaemon.start({ server: own });
     const following = Bun.spawn(
       [...steepReplCommand, 'audit', '-f', '--json', '-n', '0', '--socket', daemon.socket],
       { env: daemon.sandbox.env, cwd: daemon.sandbox.folder, stdio: ['ignore', 'pipe', 'inherit'] },

@@ -2,14 +2,14 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { TestPostgres } from '../../support/postgres.ts';
 import { type Drawn, onTerminal, type TerminalOptions } from '../../support/terminal.ts';
-import { TestDaemon } from '../ipc/support.ts';
+import { DoorDaemon } from '../ipc/support.ts';
 
 const stack = new AsyncDisposableStack();
-let daemon: TestDaemon;
+let daemon: DoorDaemon;
 
 beforeAll(async () => {
   const server = stack.use(await TestPostgres.withExtension());
-  daemon = stack.use(await TestDaemon.start({ server }));
+  daemon = stack.use(await DoorDaemon.start({ server }));
   await daemon.untilSettled(server);
   await server.query(
     `SELECT steep_repl.register_node('far', 'The farthest of all nodes', 'db-with-a-long-name.example.com')`,

@@ -3,15 +3,15 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:tes
 import { ask, RawIpc } from '../../support/ipc-raw.ts';
 import { TestPostgres } from '../../support/postgres.ts';
 import { waitFor } from '../../support/wait.ts';
-import { TestDaemon } from '../ipc/support.ts';
+import { DoorDaemon } from '../ipc/support.ts';
 
 const stack = new AsyncDisposableStack();
 let server: TestPostgres;
-let daemon: TestDaemon;
+let daemon: DoorDaemon;
 
 beforeAll(async () => {
   server = stack.use(await TestPostgres.withExtension());
-  daemon = stack.use(await TestDaemon.start({ server }));
+  daemon = stack.use(await DoorDaemon.start({ server }));
   await listening();
 });
 
@@ -238,7 +238,7 @@ test('what is written while nobody listens comes when the connection that listen
 
 test('what could not be read comes when it can be, without another notification', async () => {
   await using impatient = await TestPostgres.withExtension();
-  await using other = await TestDaemon.start({
+  await using other = await DoorDaemon.start({
     server: impatient,
     config: { postgresql: { host: impatient.base, user: 'postgres', statement_timeout: '1s' } },
   });

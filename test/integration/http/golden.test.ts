@@ -3,19 +3,19 @@ import { freePort } from '../../support/ports.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { TestPostgres } from '../../support/postgres.ts';
 import { waitFor } from '../../support/wait.ts';
-import { has, shapeOf, TestDaemon } from '../ipc/support.ts';
+import { has, shapeOf, DoorDaemon } from '../ipc/support.ts';
 import { type Reply, rawRequest } from './raw.ts';
 
 const stack = new AsyncDisposableStack();
 let server: TestPostgres;
-let daemon: TestDaemon;
+let daemon: DoorDaemon;
 let port: number;
 
 beforeAll(async () => {
   server = stack.use(await TestPostgres.withExtension());
   port = await freePort();
   daemon = stack.use(
-    await TestDaemon.start({ server, config: { http: { enabled: true, bind: '127.0.0.1', port } } }),
+    await DoorDaemon.start({ server, config: { http: { enabled: true, bind: '127.0.0.1', port } } }),
   );
   await daemon.untilCoordinator();
 });
@@ -213,7 +213,7 @@ describe('while PostgreSQL', () => {
   test('is held by another daemon, /health does not tell where it lies', async () => {
     // 15 s pass before the second one gives up: it bears the same name.
     const second = await freePort();
-    await using other = new TestDaemon({
+    await using other = new DoorDaemon({
       server,
       config: { http: { enabled: true, bind: '127.0.0.1', port: second } },
     });

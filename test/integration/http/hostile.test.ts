@@ -3,18 +3,18 @@ import { freePort } from '../../support/ports.ts';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test';
 import net from 'node:net';
 import { waitFor } from '../../support/wait.ts';
-import { TestDaemon } from '../ipc/support.ts';
+import { DoorDaemon } from '../ipc/support.ts';
 import { exchange, rawRequest } from './raw.ts';
 
 const stack = new AsyncDisposableStack();
-let daemon: TestDaemon;
+let daemon: DoorDaemon;
 let port: number;
 let descriptors: number;
 
 beforeAll(async () => {
   port = await freePort();
   daemon = stack.use(
-    await TestDaemon.start({ config: { http: { enabled: true, bind: '127.0.0.1', port } } }),
+    await DoorDaemon.start({ config: { http: { enabled: true, bind: '127.0.0.1', port } } }),
   );
   await rawRequest(port, 'GET /live HTTP/1.0\r\n\r\n');
   descriptors = daemon.descriptors;
@@ -220,7 +220,7 @@ test('nonsense makes no new series of metrics', async () => {
 describe('a port that is taken', () => {
   test('by another program ends the start with exit code 1, naming port and program', async () => {
     await using other = await listen();
-    await using second = new TestDaemon({
+    await using second = new DoorDaemon({
       config: { http: { enabled: true, bind: '127.0.0.1', port: other.port } },
     });
     expect(await second.process.exited).toBe(1);
@@ -232,7 +232,7 @@ describe('a port that is taken', () => {
 
   test('by another daemon is not shared with it', async () => {
     for (const bind of ['127.0.0.1', '0.0.0.0']) {
-      await using second = new TestDaemon({ config: { http: { enabled: true, bind, port } } });
+      await using second = new DoorDaemon({ config: { http: { enabled: true, bind, port } } });
       expect([bind, await second.process.exited]).toEqual([bind, 1]);
       await waitFor(() => second.log.includes(`(pid ${daemon.pid}) has it`), 'the reason');
     }

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { RawIpc } from '../../support/ipc-raw.ts';
 import { TestPostgres } from '../../support/postgres.ts';
-import { TestDaemon } from './support.ts';
+import { DoorDaemon } from './support.ts';
 
 interface Entry {
   id: string;
@@ -28,7 +28,7 @@ beforeAll(async () => {
             (ARRAY['node', 'state'])[g % 2 + 1], 't' || g % 10, g % 4 <> 0
        FROM generate_series(1, 2500) g`,
   );
-  const daemon = stack.use(await TestDaemon.start({ server }));
+  const daemon = stack.use(await DoorDaemon.start({ server }));
   client = stack.use(await RawIpc.open(daemon.socket));
 });
 

@@ -4,17 +4,17 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { ask, RawIpc } from '../../support/ipc-raw.ts';
 import { TestPostgres } from '../../support/postgres.ts';
 import { waitFor } from '../../support/wait.ts';
-import { has, shapeOf, TestDaemon } from './support.ts';
+import { has, shapeOf, DoorDaemon } from './support.ts';
 
 let server: TestPostgres;
-let daemon: TestDaemon;
+let daemon: DoorDaemon;
 
 const stack = new AsyncDisposableStack();
 
 beforeAll(async () => {
   server = stack.use(await TestPostgres.withExtension());
   const http = { enabled: true, bind: '127.0.0.1', port: await freePort() };
-  daemon = stack.use(await TestDaemon.start({ server, config: { http } }));
+  daemon = stack.use(await DoorDaemon.start({ server, config: { http } }));
   await daemon.untilCoordinator();
   const recorded = { action_filter: ['daemon.started', 'node.registered', 'coordinator.elected'] };
   await waitFor(
@@ -355,7 +355,7 @@ describe('while PostgreSQL', () => {
   });
 
   test('was never there, status and nodes are told from memory, and the audit trail is NOT_CONNECTED', async () => {
-    await using alone = await TestDaemon.start({});
+    await using alone = await DoorDaemon.start({});
     await alone.untilConnected(false);
     const { result } = await ask(alone.socket, 'status.get');
     expect([result.state, result.node.cluster_size]).toEqual(['running', 1]);

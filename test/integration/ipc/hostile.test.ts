@@ -4,19 +4,19 @@ import { ask, RawIpc } from '../../support/ipc-raw.ts';
 import { TestPostgres } from '../../support/postgres.ts';
 import { waitFor } from '../../support/wait.ts';
 import { Fuzzer } from './fuzzer.ts';
-import { TestDaemon } from './support.ts';
+import { DoorDaemon } from './support.ts';
 
 const LIMIT = 1024 * 1024;
 const CONNECTIONS = 64;
 
 const stack = new AsyncDisposableStack();
 let server: TestPostgres;
-let daemon: TestDaemon;
+let daemon: DoorDaemon;
 let descriptors: number;
 
 beforeAll(async () => {
   server = stack.use(await TestPostgres.withExtension());
-  daemon = stack.use(await TestDaemon.start({ server }));
+  daemon = stack.use(await DoorDaemon.start({ server }));
   await ask(daemon.socket, 'audit.query');
   await Bun.sleep(200);
   descriptors = daemon.descriptors;

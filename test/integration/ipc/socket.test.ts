@@ -21,7 +21,7 @@ import { thisPlatform } from '../../../src/platform/index.ts';
 import { Sandbox, steepReplCommand } from '../../support/cli.ts';
 import { ask, RawIpc } from '../../support/ipc-raw.ts';
 import { waitFor } from '../../support/wait.ts';
-import { has, TestDaemon } from './support.ts';
+import { has, DoorDaemon } from './support.ts';
 
 const NOBODY = 65_534;
 /** A group that nobody is in but those whom a test puts there. */
@@ -42,7 +42,7 @@ async function refusal(
   sandbox: Sandbox,
   config: Record<string, unknown> = {},
 ): Promise<{ code: number; log: string }> {
-  const daemon = new TestDaemon({ sandbox, config });
+  const daemon = new DoorDaemon({ sandbox, config });
   const late = setTimeout(() => daemon.process.kill('SIGKILL'), 20_000);
   const code = await daemon.process.exited;
   clearTimeout(late);
@@ -66,7 +66,7 @@ async function makeStale(address: string): Promise<void> {
 
 describe('the mode of the socket', () => {
   // A thread that does nothing but look: the time between bind and chmod is some microseconds.
-  async function modesSeen(sandbox: Sandbox, start: () => Promise<TestDaemon>): Promise<string[]> {
+  async function modesSeen(sandbox: Sandbox, start: () => Promise<DoorDaemon>): Promise<string[]> {
     const watcher = Bun.spawn(
       [
         process.execPath,
@@ -89,13 +89,13 @@ describe('the mode of the socket', () => {
   test('is open to nobody else from the first moment, then 0600, and the folder made for it can be passed', async () => {
     using sandbox = new Sandbox();
     const own = process.getgid!();
-    const seen = await modesSeen(sandbox, () => TestDaemon.start({ sandbox }));
+    const seen = await modesSeen(sandbox, () => DoorDaemon.start({ sandbox }));
     // 0700 for the moment between bind, under umask 0077, and chmod.
     for (const state of seen) expect([`700:${own}`, `600:${own}`]).toContain(state);
     expect(seen.at(-1)).toBe(`600:${own}`);
     using other = new Sandbox();
     const address = path.join(other.folder, 'deep/down/s');
-    await using _daemon = await TestDaemon.start({ sandbox: other, config: { ipc: { path: address } } });
+    await using _daemon = await DoorDaemon.start({ sandbox: other, config: { ipc: { path: address } } });
     expect([modeOf(address), modeOf(path.dirname(address)), modeOf(path.join(other.folder, 'deep'))]).toEqual(
       ['600', '755', '755'],
     );
@@ -105,7 +105,7 @@ describe('the mode of the socket', () => {
     using sandbox = new Sandbox();
     const gid = Number(GROUP![2]);
     const seen = await modesSeen(sandbox, () =>
-      TestDaemon.start({ sandbox, config: { ipc: { group: GROUP![0] } } }),
+      DoorDaemon.start({ sandbox, config: { ipc: { group: GROUP![0] } } }),
     );
     expect(seen.at(-1)).toBe(`660:${gid}`);
     for (const state of seen)
@@ -209,12 +209,12 @@ describe('what lies in place of the socket', () => {
     using sandbox = new Sandbox();
     const address = path.join(sandbox.folder, 'ipc.sock');
     await makeStale(address);
-    await using daemon = await TestDaemon.start({ sandbox });
+    await using daemon = await DoorDaemon.start({ sandbox });
     expect((await ask(daemon.socket, 'status.get')).error).toBeNull();
     daemon.process.kill('SIGKILL');
     await daemon.process.exited;
     expect(lstatSync(address).isSocket()).toBe(true);
-    await using again = await TestDaemon.start({ sandbox });
+    await using again = await DoorDaemon.start({ sandbox });
     expect((await ask(again.socket, 'status.get')).result.pid).toBe(again.pid);
   });
 
@@ -229,7 +229,7 @@ describe('what lies in place of the socket', () => {
   });
 
   test('stays with the daemon that has it when a second one starts, and when that one ends', async () => {
-    await using daemon = await TestDaemon.start({});
+    await using daemon = await DoorDaemon.start({});
     using sandbox = new Sandbox();
     const { code, log } = await refusal(sandbox, { ipc: { path: daemon.socket } });
     expect([code, log.includes(daemon.socket)]).toEqual([1, true]);
@@ -250,7 +250,7 @@ describe('what lies in place of the socket', () => {
   );
 
   test('is removed at a stop, with its lock, which would be in the way of another user’s daemon', async () => {
-    await using daemon = await TestDaemon.start({});
+    await using daemon = await DoorDaemon.start({});
     expect(existsSync(`${daemon.socket}.lock`)).toBe(true);
     expect(await daemon.stop()).toBe(0);
     expect(existsSync(daemon.socket)).toBe(false);
@@ -321,13 +321,13 @@ describe.skipIf(!asRoot || !has('socat') || !has('setpriv'))('another user of th
   }
 
   test('cannot connect where no group is named', async () => {
-    await using daemon = await TestDaemon.start({});
+    await using daemon = await DoorDaemon.start({});
     using _open = passable(daemon.sandbox);
     expect(await askAs('--clear-groups', daemon.socket, 'status.get')).toContain('Permission denied');
   });
 
   test('cannot connect without the group, and may ask and change with it', async () => {
-    await using daemon = await TestDaemon.start({ config: { ipc: { group: GROUP![0] } } });
+    await using daemon = await DoorDaemon.start({ config: { ipc: { group: GROUP![0] } } });
     using _open = passable(daemon.sandbox);
     expect(await askAs('--clear-groups', daemon.socket, 'status.get')).toContain('Permission denied');
     for (const method of ['status.get', 'daemon.reload'])
@@ -339,7 +339,7 @@ describe.skipIf(!asRoot || !has('socat') || !has('setpriv'))('another user of th
 
   // The socket's group is then the daemon's own one, which ipc.group does not name.
   test('may ask but not change where only the mode lets him in', async () => {
-    await using daemon = await TestDaemon.start({ config: { ipc: { mode: '0660' } } });
+    await using daemon = await DoorDaemon.start({ config: { ipc: { mode: '0660' } } });
     using _open = passable(daemon.sandbox);
     for (const method of ['status.get', 'health.check', 'events.subscribe'])
       expect(await askAs('--groups=0', daemon.socket, method)).toMatchObject({ error: null });
@@ -359,7 +359,7 @@ describe.skipIf(!asRoot || !has('socat') || !has('setpriv'))('another user of th
   });
 
   test('is told apart from root although both ask at once, hundreds of times', async () => {
-    await using daemon = await TestDaemon.start({ config: { ipc: { mode: '0660' } } });
+    await using daemon = await DoorDaemon.start({ config: { ipc: { mode: '0660' } } });
     using _open = passable(daemon.sandbox);
     const pending = new Set(['others']);
     const others = Promise.all(

@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 import net from 'node:net';
 import { RawIpc } from '../../support/ipc-raw.ts';
 import { waitFor } from '../../support/wait.ts';
-import { TestDaemon } from './support.ts';
+import { DoorDaemon } from './support.ts';
 
 const LIMIT_MS = 10_000;
 
@@ -26,7 +26,7 @@ describe('a stop ends in time, and cleanly, with 64 IPC clients and HTTP clients
   ])('%s', async (_name, hangs) => {
     await using server = await TestPostgres.withExtension();
     const port = await freePort();
-    await using daemon = await TestDaemon.start({
+    await using daemon = await DoorDaemon.start({
       server,
       config: { http: { enabled: true, bind: '127.0.0.1', port } },
     });
@@ -80,7 +80,7 @@ test('what was asked before a stop is answered, a long answer whole, and then th
     `INSERT INTO steep_repl.coordinator_state (key, value)
      SELECT 'big.' || g, to_jsonb(repeat(md5(g::text), 1000)) FROM generate_series(1, 60) g`,
   );
-  await using daemon = await TestDaemon.start({ server });
+  await using daemon = await DoorDaemon.start({ server });
   using client = await RawIpc.open(daemon.socket);
   await client.ask('status.get');
   await using locker = server.client();

@@ -16,7 +16,7 @@ export interface DaemonOptions {
 }
 
 /** A daemon in a process and a sandbox of its own. */
-export class TestDaemon implements AsyncDisposable {
+export class DoorDaemon implements AsyncDisposable {
   readonly sandbox: Sandbox;
   readonly socket: string;
   readonly process: Bun.Subprocess<'ignore', 'ignore', 'pipe'>;
@@ -48,8 +48,8 @@ export class TestDaemon implements AsyncDisposable {
   }
 
   /** Starts it, and waits until it says that it is ready and, with a server, that it has PostgreSQL. */
-  static async start(options: DaemonOptions): Promise<TestDaemon> {
-    const daemon = new TestDaemon(options);
+  static async start(options: DaemonOptions): Promise<DoorDaemon> {
+    const daemon = new DoorDaemon(options);
     try {
       await waitFor(() => {
         if (daemon.process.exitCode !== null) throw new Error(`the daemon exited: ${daemon.log}`);
