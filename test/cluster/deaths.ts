@@ -37,6 +37,19 @@ export interface Timeline {
   replaced: number;
 }
 
+/** A table of deaths, in markdown. */
+export class Timelines {
+  private readonly rows = ['| death of the coordinator | seen | replaced |', '|---|---|---|'];
+
+  add(death: string, { seen, replaced }: Timeline): void {
+    this.rows.push(`| ${death} | ${(seen / 1000).toFixed(1)} s | ${(replaced / 1000).toFixed(1)} s |`);
+  }
+
+  print(): void {
+    console.log(`\n${this.rows.join('\n')}\n`);
+  }
+}
+
 /** Strikes the coordinator of a settled cluster, waits for its successor, mends, and waits until all is well. */
 export async function strike(cluster: TestCluster, death: Death): Promise<Timeline> {
   const victim = await cluster.settled();

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { waitFor } from '../support/wait.ts';
 import { statuses, TestCluster } from './cluster.ts';
-import { deaths, strike } from './deaths.ts';
+import { deaths, strike, Timelines } from './deaths.ts';
 
 setDefaultTimeout(120_000);
 
@@ -11,17 +11,16 @@ describe('three nodes', () => {
   beforeAll(async () => {
     cluster = await TestCluster.start({ nodes: 3 });
   });
-  const table = ['| death of the coordinator | seen | replaced |', '|---|---|---|'];
+  const timelines = new Timelines();
   afterAll(async () => {
-    console.log(`\n${table.join('\n')}\n`);
+    timelines.print();
     await cluster[Symbol.asyncDispose]();
   });
 
   test.each(Object.entries(deaths))(
     '%s: another one coordinates, and the old one follows',
     async (name, death) => {
-      const { seen, replaced } = await strike(cluster, death);
-      table.push(`| ${name} | ${(seen / 1000).toFixed(1)} s | ${(replaced / 1000).toFixed(1)} s |`);
+      timelines.add(name, await strike(cluster, death));
       expect(cluster.wrong).toEqual([]);
     },
   );

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test';
 import { waitFor } from '../support/wait.ts';
 import { type ClusterNode, TestCluster } from './cluster.ts';
-import { deaths, strike } from './deaths.ts';
+import { deaths, strike, Timelines } from './deaths.ts';
 
 setDefaultTimeout(120_000);
 
@@ -14,7 +14,11 @@ beforeAll(async () => {
   cluster = await TestCluster.start({ nodes: 5, delay: DELAY_MS });
   far = cluster.node('node-e');
 });
-afterAll(() => cluster[Symbol.asyncDispose]());
+const timelines = new Timelines();
+afterAll(async () => {
+  timelines.print();
+  await cluster[Symbol.asyncDispose]();
+});
 
 test('a node that is far away is a voter like any other', async () => {
   const coordinator = await cluster.settled();
@@ -26,8 +30,8 @@ test('a node that is far away is a voter like any other', async () => {
   expect(seen?.votes).toBe(true);
 });
 
-test('the coordinator dies: another one is agreed on by all', async () => {
-  await strike(cluster, deaths['kill -9 of the daemon']);
+test.each(Object.entries(deaths))('%s: another one is agreed on by all', async (name, death) => {
+  timelines.add(name, await strike(cluster, death));
   expect(cluster.wrong).toEqual([]);
 });
 
