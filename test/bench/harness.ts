@@ -76,17 +76,22 @@ export function configFor(
   return file;
 }
 
+export interface Helper extends AsyncDisposable {
+  readonly pid: number;
+}
+
 /** A bare server of references.ts, ready. */
-export async function reference(...args: string[]): Promise<AsyncDisposable> {
+export async function reference(...args: string[]): Promise<Helper> {
   return await helper('references.ts', ...args);
 }
 
 /** A program of this folder that has said `ready`. */
-export async function helper(program: string, ...args: string[]): Promise<AsyncDisposable> {
+export async function helper(program: string, ...args: string[]): Promise<Helper> {
   const child = Bun.spawn(['bun', path.join(import.meta.dir, program), ...args], { stdout: 'pipe' });
   const { done } = await child.stdout.getReader().read();
   if (done) throw new Error(`${program} ended before it was ready`);
   return {
+    pid: child.pid,
     async [Symbol.asyncDispose]() {
       child.kill();
       await child.exited;
@@ -106,8 +111,8 @@ export class BenchDaemon implements AsyncDisposable {
   private readonly lines: LogLine[] = [];
   private wake: () => void = () => {};
 
-  constructor(config: string) {
-    this.child = Bun.spawn([executable, 'run', '--config', config], {
+  constructor(config: string, command = [executable]) {
+    this.child = Bun.spawn([...command, 'run', '--config', config], {
       stdout: 'ignore',
       stderr: 'pipe',
       stdin: 'ignore',

@@ -1,6 +1,6 @@
 /** HealthCheck over mutual TLS beside a bare connect-node service that returns a constant; and how soon two daemons speak. */
 import { TestPostgres } from '../support/postgres.ts';
-import { createClient } from '@connectrpc/connect';
+import { type Client, createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import path from 'node:path';
 import { Coordinator } from '../../src/gen/steep/repl/v1/coordinator_pb.ts';
@@ -25,14 +25,28 @@ const IN_FLIGHT = 32;
 const ROUND_MS = 2000;
 const FIRST_RPCS = 10;
 
-/** Calls a second. */
-async function load(port: number, material: TlsMaterial): Promise<number> {
+function clientOf(port: number, material: TlsMaterial): Client<typeof Coordinator> {
   const transport = createGrpcTransport({
     baseUrl: `https://127.0.0.1:${port}`,
     nodeOptions: clientTlsOptions(material, { host: '127.0.0.1' }),
     pingIdleConnection: false,
   });
-  const client = createClient(Coordinator, transport);
+  return createClient(Coordinator, transport);
+}
+
+/** That many calls, several in flight. */
+export async function askRpc(port: number, material: TlsMaterial, count: number): Promise<void> {
+  const client = clientOf(port, material);
+  let left = count;
+  const caller = async (): Promise<void> => {
+    while (left-- > 0) await client.healthCheck({ service: '' });
+  };
+  await Promise.all(Array.from({ length: IN_FLIGHT }, caller));
+}
+
+/** Calls a second. */
+async function load(port: number, material: TlsMaterial): Promise<number> {
+  const client = clientOf(port, material);
   await client.healthCheck({ service: '' });
   const end = performance.now() + ROUND_MS;
   let count = 0;
