@@ -87,6 +87,7 @@ function checkCertificates({ loaded: { config }, platform }: Subject): Finding[]
         ]),
     ...files.filter(isThere).map(readable),
     ...(isThere(tls.key_file) ? privateKey(tls.key_file, platform, 'fail') : []),
+    ...(isThere(tls.ca_file) ? decidesWhoComesIn(tls.ca_file, platform) : []),
     ...optional(tls.crl_file),
     ...(missing.length === 0 ? material(config, platform) : []),
   ];
@@ -218,6 +219,13 @@ function privateKey(file: string, platform: Platform, status: Status): Finding[]
   if (exposed === undefined) return [];
   const { reason, remedy } = exposed;
   return [{ status, message: `${file}: others may read this key (${reason})`, hint: remedy }];
+}
+
+function decidesWhoComesIn(file: string, platform: Platform): Finding[] {
+  const open = platform.writableByOthers(file);
+  if (open === undefined) return [];
+  const message = `${file}: others may write it (${open.reason}), and with a CA of theirs come in as any node`;
+  return [{ status: 'fail', message, hint: open.remedy }];
 }
 
 function isThere(file: string): boolean {

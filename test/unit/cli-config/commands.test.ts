@@ -287,6 +287,20 @@ describe('config check', () => {
     );
   });
 
+  test.skipIf(isWindows)('a CA that others may replace fails', () => {
+    put('node_id: a', 'grpc: {tls: {key_file: k, cert_file: c, ca_file: ca}}');
+    for (const name of ['k', 'c', 'ca']) writeFileSync(path.join(folder, name), 'x', { mode: 0o600 });
+    const told = (): unknown => check().checks.find(({ message }) => message.includes('others may write it'));
+    expect(told()).toBeUndefined();
+    chmodSync(path.join(folder, 'ca'), 0o664);
+    expect(told()).toEqual({
+      name: 'certificates',
+      status: 'fail',
+      message: '/own/ca: others may write it (its mode is 0664), and with a CA of theirs come in as any node',
+      hint: 'chmod go-w /own/ca',
+    });
+  });
+
   test.skipIf(process.getuid?.() !== 0)('a key of another user: chown mends that, chmod would not', () => {
     put(
       'node_id: a',
