@@ -12,8 +12,16 @@ export function collectMetrics(metrics: Metrics, subject: Subject, owed: () => n
     metrics.up.set(1);
     metrics.buildInfo.set({ version, bun: Bun.version }, 1);
     metrics.startTime.set(startedAt.getTime() / 1000);
-    metrics.postgresqlConnected.set(database?.state.kind === 'connected' ? 1 : 0);
-    metrics.postgresqlLatency.set(database?.state.kind === 'connected' ? database.state.latencyMs / 1000 : 0);
+    if (database) {
+      metrics.postgresqlConnected.set(database.state.kind === 'connected' ? 1 : 0);
+      metrics.postgresqlLatency.set(
+        database.state.kind === 'connected' ? database.state.latencyMs / 1000 : 0,
+      );
+    } else {
+      // A witness: one that says 0 would look like a node whose PostgreSQL is away.
+      metrics.postgresqlConnected.remove();
+      metrics.postgresqlLatency.remove();
+    }
     const members = subject.cluster.members();
     for (const status of NODE_STATUSES)
       metrics.nodes.set(

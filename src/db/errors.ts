@@ -89,7 +89,7 @@ export function hintFor(reason: AwayReason, target: Target): string {
     case 'full':
       return 'end idle sessions, or raise max_connections';
     case 'refused':
-      return `check postgresql.user (${user}), its password and pg_hba.conf`;
+      return `check postgresql.user (${user}), its password (PGPASSWORD or password_command) and pg_hba.conf`;
     case 'tls':
       return `check postgresql.sslmode (${target.sslmode}) and sslrootcert`;
     case 'no_database':

@@ -85,11 +85,11 @@ export class Machine implements AsyncDisposable {
     return printed;
   }
 
-  /** A PostgreSQL as its administrator would have made it: running, on the usual port, the extension not there. */
+  /** A PostgreSQL as its administrator would have made it: running, on the usual port, with the password of the pages. */
   async startPostgresql(): Promise<void> {
     const { home } = POSTGRES;
-    await this
-      .ok(`su postgres -c 'initdb -D ${home}/data -U postgres -A trust --locale=C -E UTF8 --no-sync >/dev/null'
+    await this.ok(`echo secret >/tmp/password
+      su postgres -c 'initdb -D ${home}/data -U postgres --pwfile=/tmp/password --auth-local=trust --auth-host=scram-sha-256 --locale=C -E UTF8 --no-sync >/dev/null'
       su postgres -c 'postgres -D ${home}/data -c fsync=off -c shared_buffers=32MB >${home}/log 2>&1' &
       until grep -q '^ready' ${home}/data/postmaster.pid 2>/dev/null; do sleep 0.1; done`);
   }
@@ -102,9 +102,9 @@ export class Machine implements AsyncDisposable {
     chmodSync(inside, mode);
   }
 
-  /** Takes over a tree of files, owners and modes included. */
-  receive(folder: string): void {
-    run('cp', '-a', `${folder}/.`, this.root);
+  /** Takes over a tree of files as scp does, owners and modes included: the folder above it must be there. */
+  receive(folder: string, to: string): void {
+    run('cp', '-a', folder, path.join(this.root, to));
   }
 
   /** What somebody types into psql: from outside, since PostgreSQL's package here has none. */

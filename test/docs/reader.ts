@@ -1,5 +1,5 @@
 /** Somebody who follows a page to the letter, on machines that have nothing but what the page asks for. */
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { Network } from '../support/network.ts';
 import { waitFor } from '../support/wait.ts';
@@ -11,11 +11,11 @@ const NAMES = ['db1', 'db2', 'db3', 'w1'] as const;
 const README = 'README.md';
 /** Where what was built is installed: on each of them. */
 const EVERYWHERE = 'build';
-/** On each machine: there is no ssh, so its scp leaves files here, and the reader carries them over. */
+/** On each machine: there is no ssh, so its scp leaves folder, host and path here, and the reader carries them over. */
 const OUTBOX = '/outbox';
 const SCP = `#!/bin/sh
 # scp -pr FOLDER HOST:PATH
-mkdir -p "${OUTBOX}/\${3%%:*}$(dirname "\${3#*:}")" && cp -a "$2" "${OUTBOX}/\${3%%:*}\${3#*:}"
+mkdir -p ${OUTBOX} && copy=$(mktemp -d ${OUTBOX}/XXXXXX) && cp -a "$2" $copy/folder && echo "$3" >$copy/to
 `;
 
 export class Reader implements AsyncDisposable {
@@ -92,7 +92,11 @@ export class Reader implements AsyncDisposable {
   private carryOver(from: Machine): void {
     const outbox = path.join(from.root, OUTBOX);
     if (!existsSync(outbox)) return;
-    for (const name of readdirSync(outbox)) this.machine(name).receive(path.join(outbox, name));
+    for (const name of readdirSync(outbox)) {
+      const copy = path.join(outbox, name);
+      const [host = '', to = ''] = readFileSync(path.join(copy, 'to'), 'utf8').trim().split(':');
+      this.machine(host).receive(path.join(copy, 'folder'), to);
+    }
     rmSync(outbox, { recursive: true });
   }
 

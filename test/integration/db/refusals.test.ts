@@ -67,7 +67,7 @@ describe('a password', () => {
     await using watched = new Watched(targetFor(strict, PATIENTLY));
     await watched.until('refused');
     expect(watched.database.state).toMatchObject({
-      hint: 'check postgresql.user (postgres), its password and pg_hba.conf',
+      hint: 'check postgresql.user (postgres), its password (PGPASSWORD or password_command) and pg_hba.conf',
     });
   });
 });

@@ -2,6 +2,7 @@
 import { freePort } from '../../support/ports.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { TestPostgres } from '../../support/postgres.ts';
+import { secretIn } from '../../support/secrets.ts';
 import { waitFor } from '../../support/wait.ts';
 import { has, shapeOf, DoorDaemon } from '../ipc/support.ts';
 import { type Reply, rawRequest } from './raw.ts';
@@ -198,8 +199,11 @@ describe('while PostgreSQL', () => {
       'the metrics to follow',
     );
     expect((await get('/metrics')).body).toContain('\nsteep_repl_coordinator_term 0\n');
-    for (const path of [...ROUTES, '/nope'])
-      expect((await get(path)).body).not.toMatch(/\/tmp|\/home|\/work|\.sock|\.yaml/);
+    for (const path of [...ROUTES, '/nope']) {
+      const { body } = await get(path);
+      expect(body).not.toMatch(/\/tmp|\/home|\/work|\.sock|\.yaml/);
+      expect(secretIn(body)).toBeUndefined(); // the daemon has one: its PostgreSQL's password
+    }
     await server.start();
     await waitFor(async () => (await get('/ready')).status === 200, '/ready to be 200 again');
     await waitFor(async () => (await get('/coordinator')).status === 200, 'it to coordinate again');
