@@ -36,9 +36,8 @@ export async function change(
     } catch (thrown) {
       const error = SteepError.from(thrown);
       const { cluster } = proposing;
-      // A coordinator that ended may have got it through before: then there is nothing left to remove.
-      if (maybeDone && proposal.kind === 'remove' && cluster.listed(proposal.node_id)?.state === 'removed')
-        return { term: cluster.list.term, list: cluster.list };
+      // A coordinator that ended may have got it through before: then there is nothing left to do.
+      if (maybeDone && isDone(cluster, proposal)) return { term: cluster.list.term, list: cluster.list };
       maybeDone = true;
       const waits = error.code === 'NOT_CONNECTED' || error.code === 'CANNOT_CONNECT';
       if (!waits || proposing.stopped() || performance.now() > deadline) throw error;
@@ -47,6 +46,14 @@ export async function change(
       throw new SteepError('NOT_CONNECTED', 'this node belongs to no cluster yet');
     await Bun.sleep(RETRY_MS);
   }
+}
+
+/** Of those that are refused when they are asked for again. */
+function isDone(cluster: Cluster, { kind, node_id: id }: Proposal): boolean {
+  const listed = cluster.listed(id);
+  if (!listed) return false;
+  if (kind === 'remove') return listed.state === 'removed';
+  return kind === 'readmit' && listed.state !== 'removed' && listed.vote !== 'suspended';
 }
 
 /** What the coordinator refuses before it changes anything; keeps the facts of a node that is to be let in. */

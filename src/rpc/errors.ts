@@ -46,6 +46,9 @@ const fromCodes: Partial<Record<Code, ErrorCode>> = {
   [Code.Unauthenticated]: 'PERMISSION_DENIED',
   [Code.FailedPrecondition]: 'CONFLICT',
   [Code.DeadlineExceeded]: 'TIMEOUT',
+  // Another call on the same connection timed out and gave it up: whoever can try again should.
+  [Code.Canceled]: 'CANNOT_CONNECT',
+  [Code.Aborted]: 'CANNOT_CONNECT',
 };
 
 /** What a peer answered, or why it did not, in our terms. */
