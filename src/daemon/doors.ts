@@ -72,8 +72,9 @@ function addressesOf({ ipc }: Config, addresses: IpcAddresses): string[] {
 /** HTTP, if it is switched on. Throws when the port cannot be had. */
 export function openHttp({ config: { http }, subject, platform, metrics, log }: DoorOptions): Door {
   if (!http.enabled) return { status: CLOSED, issues: [], async [Symbol.asyncDispose]() {} };
-  const server = startHttpServer({ bind: http.bind, port: http.port, subject, platform, metrics });
-  log.component('http').info('listening', { address: `${http.bind}:${server.port}` });
+  const own = log.component('http');
+  const server = startHttpServer({ bind: http.bind, port: http.port, subject, platform, metrics, log: own });
+  own.info('listening', { address: `${http.bind}:${server.port}` });
   return {
     status: { listening: true, port: server.port },
     issues: [],

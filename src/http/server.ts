@@ -1,5 +1,6 @@
 /** The door for load balancers and Prometheus. Answers come from memory, whatever PostgreSQL does. */
 import { messageOf, SteepError } from '../lib/errors.ts';
+import type { Logger } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
 import type { Subject } from '../operations/subject.ts';
 import type { Platform } from '../platform/index.ts';
@@ -11,6 +12,7 @@ export interface HttpServerOptions {
   subject: Subject;
   platform: Platform;
   metrics: Metrics;
+  log: Logger;
 }
 
 export interface HttpServer extends AsyncDisposable {
@@ -56,7 +58,10 @@ export function startHttpServer(options: HttpServerOptions): HttpServer {
 }
 
 /** At once where the answer is there at once: a promise for each request costs as much as a small answer. */
-function answer(request: Request, { subject, metrics }: HttpServerOptions): Response | Promise<Response> {
+function answer(
+  request: Request,
+  { subject, metrics, log }: HttpServerOptions,
+): Response | Promise<Response> {
   const began = performance.now();
   const path = pathOf(request.url);
   const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
@@ -71,8 +76,17 @@ function answer(request: Request, { subject, metrics }: HttpServerOptions): Resp
       { status: 405, body: { error: `method ${request.method} is not allowed` } },
       { allow: 'GET, HEAD' },
     );
-  const reply = route({ subject, metrics });
-  return reply instanceof Promise ? reply.then((late) => finish(late)) : finish(reply);
+  const failed = (error: unknown): Response => {
+    const stack = error instanceof Error ? error.stack : undefined;
+    log.error('a request failed', { path, error: messageOf(error), stack });
+    return finish({ status: 500, body: { error: 'internal error' } });
+  };
+  try {
+    const reply = route({ subject, metrics });
+    return reply instanceof Promise ? reply.then((late) => finish(late), failed) : finish(reply);
+  } catch (error) {
+    return failed(error);
+  }
 }
 
 function responseOf({ status, body, type }: Reply, more?: Record<string, string>): Response {

@@ -34,6 +34,7 @@ function subjectWith({
   return {
     version: '1.2.3',
     startedAt: new Date(Date.now() - 5000),
+    uptime: () => 5000,
     phase: () => phase,
     config: () => ({
       node_id: 'a',
