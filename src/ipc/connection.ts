@@ -4,7 +4,7 @@ import { SteepError } from '../lib/errors.ts';
 import { LineSplitter, LineTooLong } from '../lib/jsonl.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
-import { isOperation, perform } from '../operations/index.ts';
+import { isOperation, isStream, perform } from '../operations/index.ts';
 import type { Caller } from '../operations/operation.ts';
 import type { Subject } from '../operations/subject.ts';
 import { ipcCodes } from './errors.ts';
@@ -12,6 +12,8 @@ import { envelope, type IpcError, MAX_LINE, request, type Response } from './pro
 
 /** Requests under way on one connection before no more are read. */
 const MAX_RUNNING = 32;
+/** Each is called for every event, and lasts as long as the connection. */
+const MAX_STREAMS = 32;
 /** Requests begun before other connections have their turn. */
 const TURN = 64;
 /** A client that began a line, or does not read its answers, is given this long. */
@@ -36,6 +38,7 @@ export class Connection {
   private readonly gone = new AbortController();
   private readonly lines: string[] = [];
   private running = 0;
+  private streams = 0;
   private begun = 0;
   private nextTurn: NodeJS.Immediate | undefined;
   private readonly queue: Buffer[] = [];
@@ -140,6 +143,7 @@ export class Connection {
     const began = performance.now();
     const known = isOperation(method) ? method : 'unknown';
     this.running += 1;
+    let streaming = false;
     try {
       // Events may come before the first result is written: they wait for it.
       const early: unknown[] = [];
@@ -148,6 +152,12 @@ export class Connection {
         if (started) this.sendEvent({ id, event });
         else early.push(event);
       };
+      if (isStream(method)) {
+        if (this.streams >= MAX_STREAMS)
+          throw new SteepError('CONFLICT', `${MAX_STREAMS} streams on one connection are the most`);
+        this.streams += 1; // at once: others are begun while this one is
+        streaming = true;
+      }
       const context = { subject, caller, signal: this.gone.signal };
       const result = await perform(method, params, context, emit);
       this.send({ id, result, error: null });
@@ -157,6 +167,7 @@ export class Connection {
     } catch (thrown) {
       const error = SteepError.from(thrown);
       const code = ipcCodes[error.code];
+      if (streaming) this.streams -= 1;
       if (error.code === 'INTERNAL_ERROR')
         log.error('a request failed', { method, error, stack: stackOf(error) });
       this.send({

@@ -72,6 +72,11 @@ export function isOperation(name: string): boolean {
   return find(name) !== undefined;
 }
 
+/** Whether what it answers is followed by events. */
+export function isStream(name: string): boolean {
+  return Object.hasOwn(streams, name);
+}
+
 function find(name: string): Operation | Stream | undefined {
   const all: Record<string, Operation | Stream> = { ...operations, ...streams };
   return Object.hasOwn(all, name) ? all[name] : undefined;

@@ -273,6 +273,16 @@ test('an answer of 20 MiB arrives whole, and so do four of them at once', async 
   expect(client.lines.map(({ result: { entries } }) => entries.length)).toEqual([650, 650, 650, 650, 650]);
 });
 
+test('streams are 32 at most on one connection, whose other requests go on', async () => {
+  using client = await open();
+  for (let count = 0; count < 33; count += 1) client.send('events.subscribe');
+  await waitFor(() => client.lines.length >= 33, 'an answer to each');
+  const codes = client.lines.map(({ error }) => error?.code);
+  expect(codes.filter((code) => code === undefined)).toHaveLength(32);
+  expect(codes.filter((code) => code === 'CONFLICT')).toHaveLength(1);
+  expect((await client.ask('status.get')).error).toBeNull();
+});
+
 describe('connections', () => {
   test('are 64 at most: the next is told so, and has a place when another leaves', async () => {
     await othersToBeGone();
