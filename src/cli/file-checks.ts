@@ -2,6 +2,7 @@
 import { accessSync, constants, readFileSync, statfsSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
+import { unsafeFolders } from '../config/file.ts';
 import type { Config } from '../config/schema.ts';
 import { openToOthers } from '../daemon/instance.ts';
 import { codeOf, messageOf, SteepError } from '../lib/errors.ts';
@@ -222,10 +223,16 @@ function privateKey(file: string, platform: Platform, status: Status): Finding[]
 }
 
 function decidesWhoComesIn(file: string, platform: Platform): Finding[] {
-  const open = platform.writableByOthers(file);
-  if (open === undefined) return [];
-  const message = `${file}: others may write it (${open.reason}), and with a CA of theirs come in as any node`;
-  return [{ status: 'fail', message, hint: open.remedy }];
+  const own = platform.writableByOthers(file);
+  const consequence = 'and with a CA of theirs come in as any node';
+  return [
+    ...(own ? [{ what: file, ...own }] : []),
+    ...unsafeFolders(file, platform).map(({ folder, ...exposure }) => ({ what: folder, ...exposure })),
+  ].map(({ what, reason, remedy }) => ({
+    status: 'fail',
+    message: `${what}: others may write it (${reason}), ${consequence}`,
+    hint: remedy,
+  }));
 }
 
 function isThere(file: string): boolean {

@@ -299,6 +299,15 @@ describe('config check', () => {
       message: '/own/ca: others may write it (its mode is 0664), and with a CA of theirs come in as any node',
       hint: 'chmod go-w /own/ca',
     });
+    chmodSync(path.join(folder, 'ca'), 0o600);
+    mkdirSync(path.join(folder, 'open'));
+    chmodSync(path.join(folder, 'open'), 0o777);
+    writeFileSync(path.join(folder, 'open/ca'), 'x', { mode: 0o600 });
+    put('node_id: a', 'grpc: {tls: {key_file: k, cert_file: c, ca_file: open/ca}}');
+    expect(told()).toMatchObject({
+      status: 'fail',
+      message: expect.stringContaining('/own/open: others may write it (its mode is 0777)'),
+    });
   });
 
   test.skipIf(process.getuid?.() !== 0)('a key of another user: chown mends that, chmod would not', () => {
