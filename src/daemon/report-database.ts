@@ -13,14 +13,14 @@ export function reportDatabase(
   nodeId: string,
 ): void {
   const server = describeTarget(database.target);
-  let lostAt: Date | undefined;
+  let lostAt: number | undefined; // by a clock that nobody sets
   database.subscribe((state, before) => {
     if (state.kind === 'connected') {
       const fields = { server, version: state.version, latency_ms: Math.round(state.latencyMs * 10) / 10 };
       log.info('connected to PostgreSQL', fields);
       if (lostAt === undefined) return;
       metrics.postgresqlReconnects.inc();
-      const away_seconds = (state.since.getTime() - lostAt.getTime()) / 1000;
+      const away_seconds = Math.round(performance.now() - lostAt) / 1000;
       audit({
         action: 'postgresql.restored',
         target_type: 'daemon',
@@ -37,7 +37,7 @@ export function reportDatabase(
         hint,
       });
       if (before.kind !== 'connected') return;
-      lostAt = state.since;
+      lostAt = performance.now();
       audit({
         action: 'postgresql.lost',
         target_type: 'daemon',

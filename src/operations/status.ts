@@ -85,8 +85,8 @@ function statusOf(subject: Subject): Status {
   };
 }
 
-export function uptimeOf({ startedAt }: Subject): number {
-  return Math.floor((Date.now() - startedAt.getTime()) / 1000);
+export function uptimeOf(subject: Subject): number {
+  return Math.floor(subject.uptime() / 1000);
 }
 
 /** Null for a witness. */

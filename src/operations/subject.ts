@@ -49,6 +49,8 @@ export interface ReloadOutcome {
 export interface Subject {
   readonly version: string;
   readonly startedAt: Date;
+  /** Milliseconds since then, by a clock that nobody sets. */
+  uptime(): number;
   phase(): Phase;
   config(): Config;
   /** Undefined for a witness. */
