@@ -51,7 +51,7 @@ export function startAuditTrail({
     }
   };
   const drain = async (): Promise<void> => {
-    if (outbox.size === 0 || database.state.kind !== 'connected') return;
+    if (outbox.empty || database.state.kind !== 'connected') return;
     try {
       await outbox.drain(store);
       complaint.settled();

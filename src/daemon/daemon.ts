@@ -56,6 +56,7 @@ export interface Daemon {
 
 /** After the longest promise that a start has to wait out: until a coordinator can be expected. */
 const START_MS = 5000;
+const DISK_MS = 5000;
 
 /**
  * Starts a daemon; resolves when it is ready, whatever the state of PostgreSQL. Throws CONFLICT when another
@@ -65,7 +66,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { loaded, load, log, platform, env, version, host } = options;
   const own = log.component('daemon');
   const startedAt = new Date();
-  const began = performance.now(); // the wall's clock may be set
+  const began = performance.now();
+  const uptime = (): number => performance.now() - began; // the wall's clock may be set
   const fatal = Promise.withResolvers<never>();
   fatal.promise.catch(() => {}); // it may fail before anybody listens
   let { config } = loaded;
@@ -163,6 +165,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const subject: Subject = {
     version,
     startedAt,
+    uptime,
     phase: () => phase,
     config: () => config,
     database: postgresql?.database,
@@ -175,7 +178,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       ...clusterIssues({
         cluster,
         hasCoordinator: coordination.coordinator !== undefined,
-        uptime: performance.now() - began,
+        uptime: uptime(),
         startTime: START_MS + durable.current.longest_promise,
         twoNode: config.election.two_node,
         store: config.election.store,
@@ -307,6 +310,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     }),
   );
   stack.use(coordination);
+  const lookAtDisk = setInterval(() => stateDisk.look(() => durable.update({})), DISK_MS);
+  stack.defer(() => clearInterval(lookAtDisk));
   peers.follow();
   if (postgresql) postgresql.start();
   else ownState.believe();
@@ -327,8 +332,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       phase = 'stopping';
       await coordination.resign('it stops'); // first, so that the others need not wait for the lease to run out
       report?.stopping();
-      const uptime = Math.round((Date.now() - startedAt.getTime()) / 1000);
-      await postgresql?.recordStop(reason, uptime, error);
+      await postgresql?.recordStop(reason, Math.round(uptime() / 1000), error);
       await postgresql?.[Symbol.asyncDispose](); // before the doors: it was started after them
       await running.disposeAsync();
     },

@@ -40,7 +40,7 @@ export class Joining implements AsyncDisposable {
     const { cluster, log, config } = this.options;
     const others = addresses.filter((address) => address !== config().grpc.advertise);
     if (others.length === 0 || this.loop) return;
-    let told = '';
+    const told = new Map<string, string>();
     this.loop = startLoop(
       async () => {
         for (const address of others) {
@@ -51,8 +51,9 @@ export class Joining implements AsyncDisposable {
             return;
           } catch (thrown) {
             const { message, hint } = SteepError.from(thrown);
-            if (message !== told) log.warn('cannot join yet', { through: address, error: message, hint });
-            told = message;
+            if (message !== told.get(address))
+              log.warn('cannot join yet', { through: address, error: message, hint });
+            told.set(address, message);
           }
         }
       },

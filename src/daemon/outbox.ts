@@ -45,6 +45,11 @@ export class Outbox {
     return this.events.length;
   }
 
+  /** Whether nothing is owed, and the file says so too. */
+  get empty(): boolean {
+    return this.events.length === 0 && !this.torn;
+  }
+
   /**
    * On disk when this returns. `occurredAt` is now unless it happened earlier.
    * Throws system errors (a full disk); the event is then kept in memory only.
@@ -104,6 +109,7 @@ export class Outbox {
       this.events = this.events.filter((event) => !stored.has(event.event_id));
       this.rewrite();
     }
+    if (this.torn) this.rewrite();
   }
 
   private rewrite(): void {

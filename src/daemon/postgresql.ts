@@ -6,7 +6,7 @@ import type { DaemonAction, DaemonEvent } from '../db/audit-log.ts';
 import { Database } from '../db/database.ts';
 import { startListener } from '../db/listener.ts';
 import { targetOf } from '../db/target.ts';
-import type { SteepError } from '../lib/errors.ts';
+import { SteepError } from '../lib/errors.ts';
 import type { RootLogger } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
 import type { CoordinatorView, Issue } from '../operations/subject.ts';
@@ -46,7 +46,7 @@ export class Postgresql implements AsyncDisposable {
   private readonly options: PostgresqlOptions;
   private readonly running = new AsyncDisposableStack();
   private readonly trail: AuditTrail;
-  private readonly complaints: Record<'mirror' | 'trail' | 'retention', Complaint>;
+  private readonly complaints: Record<'mirror' | 'trail' | 'retention' | 'listener', Complaint>;
   private mirror: Loop | undefined;
   private retention: Loop | undefined;
   private announced = false;
@@ -66,6 +66,7 @@ export class Postgresql implements AsyncDisposable {
       mirror: new Complaint('cannot write steep_repl.nodes', registry, 'error'),
       trail: new Complaint('the audit trail could not be written; it is kept', audit),
       retention: new Complaint('pruning the audit trail was interrupted', audit),
+      listener: new Complaint('events cannot be heard', audit),
     };
     this.trail = this.running.use(
       startAuditTrail({
@@ -116,8 +117,15 @@ export class Postgresql implements AsyncDisposable {
           if (table === 'audit_log') feed.look();
         },
         onListening: () => {
+          this.complaints.listener.settled();
           void registry.refresh();
           feed.look();
+        },
+        onFailing: (thrown) => {
+          // PostgreSQL is connected: what keeps one more connection out is not told by anybody else.
+          const { message, hint } = SteepError.from(thrown);
+          const options = { cause: thrown, ...(hint === undefined ? {} : { hint }) };
+          this.complaints.listener.about(new SteepError('FAILED', message, options));
         },
       }),
     );

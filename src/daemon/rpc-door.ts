@@ -3,9 +3,10 @@
  * New ones are used for new connections at once; a broken file changes nothing and is told.
  */
 import type { Config } from '../config/schema.ts';
-import { messageOf, SteepError } from '../lib/errors.ts';
+import { SteepError } from '../lib/errors.ts';
 import type { RootLogger } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
+import { sleep } from '../lib/sleep.ts';
 import type { GrpcStatus, Issue, Subject } from '../operations/subject.ts';
 import type { Platform } from '../platform/index.ts';
 import { type RpcServer, startRpcServer } from '../rpc/server.ts';
@@ -13,6 +14,9 @@ import { ExpiryLog, expiryIssues } from './certificate-expiry.ts';
 import { rulesOf } from './own-facts.ts';
 import { loadTlsMaterial, type TlsFiles, type TlsMaterial } from '../tls/material.ts';
 import { type TlsWatch, watchTlsMaterial } from '../tls/watch.ts';
+
+/** Between attempts to open the door. */
+const AGAIN_MS = 2000;
 
 export interface RpcDoorOptions {
   config: () => Config;
@@ -33,6 +37,10 @@ export class RpcDoor implements AsyncDisposable {
   private watch: TlsWatch | undefined;
   /** Why the door is closed although it should be open. */
   private closedBecause: SteepError | undefined;
+  /** Certificates that came after the start, and the attempts to open the door with them. */
+  private wanted: TlsMaterial | undefined;
+  private opening: Promise<void> | undefined;
+  private readonly stopping = new AbortController();
 
   constructor(options: RpcDoorOptions) {
     this.options = options;
@@ -94,6 +102,8 @@ export class RpcDoor implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.stopping.abort();
+    await this.opening;
     await this.running.disposeAsync();
   }
 
@@ -129,12 +139,29 @@ export class RpcDoor implements AsyncDisposable {
       this.accept(material);
       return;
     }
-    void this.begin(material).catch((error: unknown) => {
-      this.closedBecause = SteepError.from(error);
-      this.options.log
-        .component('rpc')
-        .error('the door for other nodes cannot open', { error: messageOf(error) });
+    this.wanted = material;
+    this.opening ??= this.openLater().finally(() => {
+      this.opening = undefined;
     });
+  }
+
+  /** The watch tells of files once: whoever has the port meanwhile is waited for. */
+  private async openLater(): Promise<void> {
+    while (!this.server && this.wanted && !this.stopping.signal.aborted) {
+      const material = this.wanted;
+      try {
+        await this.begin(material);
+        if (this.wanted !== material) this.replace(this.wanted);
+      } catch (thrown) {
+        const error = SteepError.from(thrown);
+        if (error.message !== this.closedBecause?.message)
+          this.options.log
+            .component('rpc')
+            .error('the door for other nodes cannot open', { error: error.message, hint: error.hint });
+        this.closedBecause = error;
+        await sleep(AGAIN_MS, this.stopping.signal);
+      }
+    }
   }
 
   private accept(material: TlsMaterial): void {

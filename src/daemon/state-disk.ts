@@ -32,7 +32,16 @@ export class StateDisk {
     this.refusal = undefined;
   };
 
-  /** Of the last write: nothing is written only to see whether it works. */
+  /** After a refusal: writes what is in force again, to see whether the disk takes it by now. */
+  look(rewrite: () => void): void {
+    if (!this.refusal) return;
+    try {
+      rewrite();
+    } catch (error) {
+      if (!wasTold(error)) throw error;
+    }
+  }
+
   get issues(): Issue[] {
     if (!this.refusal) return [];
     return [{ severity: 'error', message: this.refusal.message, hint: this.refusal.hint ?? null }];

@@ -5,6 +5,7 @@ import { Session } from './session.ts';
 
 const CHANNEL = 'steep_repl';
 const RETRY_MS = 500;
+const TELL_MS = 3000;
 
 /** What a notification of the extension's triggers says: which table changed. */
 export interface Notification {
@@ -16,9 +17,16 @@ export interface ListenerOptions {
   onNotify: (notification: Notification) => void;
   /** Called each time listening begins: whatever happened before was not heard. */
   onListening: () => void;
+  /** Called with the reason, again and again, while that has failed for some time although PostgreSQL is connected. */
+  onFailing: (error: unknown) => void;
 }
 
-export function startListener({ database, onNotify, onListening }: ListenerOptions): AsyncDisposable {
+export function startListener({
+  database,
+  onNotify,
+  onListening,
+  onFailing,
+}: ListenerOptions): AsyncDisposable {
   const stopping = new AbortController();
   let wake = Promise.withResolvers<void>();
   database.subscribe((state) => {
@@ -53,15 +61,24 @@ export function startListener({ database, onNotify, onListening }: ListenerOptio
     }
   };
 
+  let failingSince: number | undefined;
   const run = async (): Promise<void> => {
     while (!stopping.signal.aborted) {
       if (database.state.kind !== 'connected') {
+        failingSince = undefined;
         await wake.promise;
         wake = Promise.withResolvers<void>();
         continue;
       }
-      // Why it failed is told by the database's own state, or by the next attempt.
-      await listenOnce().catch(() => sleep(RETRY_MS, stopping.signal));
+      try {
+        await listenOnce();
+        failingSince = undefined;
+      } catch (error) {
+        // A loss of PostgreSQL is told by the database's own state, a moment later.
+        failingSince ??= performance.now();
+        if (performance.now() - failingSince > TELL_MS) onFailing(error);
+        await sleep(RETRY_MS, stopping.signal);
+      }
     }
   };
   const running = run();

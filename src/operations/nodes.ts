@@ -84,9 +84,12 @@ export const nodesSetStatus = operation({
     await subject.coordination.change({ kind: status, node_id });
     const member = requireMember(subject, node_id);
     const { database } = subject;
-    if (database?.state.kind === 'connected')
-      await registerNode(database, member, subject.statusOf(node_id), caller.name);
-    subject.registryChanged();
+    try {
+      if (database?.state.kind === 'connected')
+        await registerNode(database, member, subject.statusOf(node_id), caller.name);
+    } finally {
+      subject.registryChanged();
+    }
     return { node: rowOf(subject, member) };
   },
 });

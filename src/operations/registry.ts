@@ -54,8 +54,11 @@ export async function register(
   const elsewhere = subject.coordinator().node_id !== cluster.self.node_id;
   if (change) await coordination.change(change, elsewhere ? registration.member : undefined);
   const member = cluster.register(registration.member);
-  if (database) await registerNode(database, member, subject.statusOf(member.node_id), actingFor);
-  subject.registryChanged();
+  try {
+    if (database) await registerNode(database, member, subject.statusOf(member.node_id), actingFor);
+  } finally {
+    subject.registryChanged(); // it is known from now on, whether or not PostgreSQL took the row
+  }
   return {
     entries: registryOf(subject),
     joined: { clusterId: cluster.id ?? '', term: coordination.term, list: cluster.list },
@@ -109,6 +112,9 @@ export async function syncMetadata(
   if (sameFacts(known, { ...known, ...facts })) return;
   const fresh: Member = { ...known, ...facts, revision: known.revision + 1 };
   cluster.learn([fresh]);
-  if (database) await registerNode(database, fresh, subject.statusOf(fresh.node_id), actingFor);
-  subject.registryChanged();
+  try {
+    if (database) await registerNode(database, fresh, subject.statusOf(fresh.node_id), actingFor);
+  } finally {
+    subject.registryChanged();
+  }
 }

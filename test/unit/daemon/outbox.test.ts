@@ -187,6 +187,21 @@ describe('an outbox on a full disk', () => {
     expect(ids(await owed(open()))).toEqual(['b', 'c']);
   });
 
+  test('is not done before its file says that nothing is owed: it is written again when there is room', async () => {
+    const said = onFullDisk(`
+      attempt('a', 100);
+      const before = await outbox.drain(async () => {
+        Bun.spawnSync(['prlimit', '--pid', String(process.pid), '--fsize=0:']);
+        attempt('b', 100);
+      }).catch((error) => error.code);
+      console.log(before, outbox.size, outbox.empty);
+      Bun.spawnSync(['prlimit', '--pid', String(process.pid), '--fsize=unlimited:']);
+      await outbox.drain(async () => {});
+      console.log(outbox.size, outbox.empty);`);
+    expect(said).toBe('a ok\nb EFBIG\nEFBIG 1 false\n0 true\n');
+    expect(ids(await owed(open()))).toEqual([]);
+  });
+
   test('loses no event to the torn line that an earlier one left, once there is room again', async () => {
     const said = onFullDisk(`
       attempt('a', 100);

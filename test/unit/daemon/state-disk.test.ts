@@ -41,7 +41,14 @@ test('a disk that takes no writes is told once when it begins and once when it e
       hint: 'make room on its disk; until then this node neither votes nor changes anything',
     },
   ]);
+  disk.look(() => disk.write(STATE));
+  expect(disk.issues).toHaveLength(1);
   problem = undefined;
+  disk.look(() => disk.write(STATE));
+  expect(disk.issues).toEqual([]);
+  disk.look(() => {
+    throw new Error('nothing is written for nothing');
+  });
   for (let i = 0; i < 2; i += 1) attempt();
   expect(disk.issues).toEqual([]);
   problem = full;
