@@ -1,7 +1,7 @@
 /** `bun run bench [NAME…] [--json]`: the rows of contract section 15 that can be measured on this machine. */
 import { cpus, totalmem } from 'node:os';
 import { auditTrail, createExtension } from './audit.ts';
-import { httpThroughput, idle, ipcLatency } from './doors.ts';
+import { httpThroughput, idle, ipcLatency, memory } from './doors.ts';
 import { failover, quiet } from './failover.ts';
 import type { Benchmark, Row } from './harness.ts';
 import { lossAndRecovery } from './loss.ts';
@@ -24,7 +24,7 @@ const benchmarks: Record<string, Benchmark> = {
 };
 
 /** Only when they are named: they take long, or want root. */
-const onDemand: Record<string, Benchmark> = { failover, quiet };
+const onDemand: Record<string, Benchmark> = { failover, quiet, memory };
 
 const names = process.argv.slice(2).filter((arg) => arg !== '--json');
 const known = { ...benchmarks, ...onDemand };

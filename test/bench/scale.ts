@@ -2,8 +2,8 @@
  * What 3 to 100 peers cost one daemon over mutual TLS: each beats every second (in); and each is beaten and renewed
  * too, as by a coordinator of so many (both ways).
  */
-import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { memoryOf } from './doors.ts';
 import { freePort } from '../support/ports.ts';
 import { TestPostgres } from '../support/postgres.ts';
 import {
@@ -89,7 +89,5 @@ async function costOf(size: number, direction: Direction): Promise<Cost> {
   }
   const seconds = (performance.now() - began) / 1000;
   const share = ((cpuSeconds(daemon.pid) - before) / seconds) * 100;
-  const status = readFileSync(`/proc/${daemon.pid}/status`, 'utf8');
-  const memory = Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]) / 1024;
-  return { share, memory, delay: percentile(delays, 99) };
+  return { share, memory: memoryOf(daemon.pid), delay: percentile(delays, 99) };
 }
