@@ -162,19 +162,14 @@ export class Cluster {
     const now = this.awake;
     return this.members()
       .filter(({ node_id }) => node_id !== this.self.node_id)
-      .map((member) => {
-        const signs = this.signsOf(member.node_id);
-        const seen = statusOf(signs, now, this.options.thresholds());
-        return {
-          member,
-          seen,
-          status: this.listed(member.node_id)?.state === 'offline' ? 'offline' : seen,
-          roundTrip: signs.roundTrip,
-          silence: now - (signs.lastAnswer ?? signs.watchedSince),
-          failure: signs.failure,
-          postgresqlConnected: signs.postgresqlConnected,
-        };
-      });
+      .map((member) => this.seenAs(member, now));
+  }
+
+  /** One of them; undefined for this node itself and for whoever does not belong. */
+  peer(id: string): Peer | undefined {
+    const member =
+      id === this.self.node_id ? undefined : this.members().find(({ node_id }) => node_id === id);
+    return member && this.seenAs(member, this.awake);
   }
 
   /**
@@ -348,6 +343,20 @@ export class Cluster {
 
   private get awake(): number {
     return (this.options.awake ?? this.options.now)();
+  }
+
+  private seenAs(member: Member, now: number): Peer {
+    const signs = this.signsOf(member.node_id);
+    const seen = statusOf(signs, now, this.options.thresholds());
+    return {
+      member,
+      seen,
+      status: this.listed(member.node_id)?.state === 'offline' ? 'offline' : seen,
+      roundTrip: signs.roundTrip,
+      silence: now - (signs.lastAnswer ?? signs.watchedSince),
+      failure: signs.failure,
+      postgresqlConnected: signs.postgresqlConnected,
+    };
   }
 
   private signsOf(id: string): PeerSigns {

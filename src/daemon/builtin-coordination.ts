@@ -52,8 +52,7 @@ export class BuiltinCoordination implements RunningCoordination {
         twoNode: config().election.two_node,
       }),
       standing,
-      isSilent: (id) =>
-        cluster.peers().some(({ member, seen }) => member.node_id === id && seen === 'unreachable'),
+      isSilent: (id) => cluster.peer(id)?.seen === 'unreachable',
       send: (to, request) => void this.send(to, request),
       onChange: onEvent,
     });

@@ -23,11 +23,9 @@ export function collectMetrics(metrics: Metrics, subject: Subject, owed: () => n
       metrics.postgresqlLatency.remove();
     }
     const members = subject.cluster.members();
+    const statuses = members.map(({ node_id: id }) => subject.statusOf(id));
     for (const status of NODE_STATUSES)
-      metrics.nodes.set(
-        { status },
-        members.filter(({ node_id: id }) => subject.statusOf(id) === status).length,
-      );
+      metrics.nodes.set({ status }, statuses.filter((one) => one === status).length);
     const issues = subject.issues();
     for (const severity of SEVERITIES)
       metrics.issues.set({ severity }, issues.filter((issue) => issue.severity === severity).length);

@@ -194,7 +194,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     statusOf(id) {
       if (cluster.listed(id)?.state === 'offline') return 'offline';
       if (id === nodeId) return 'healthy';
-      return cluster.peers().find(({ member }) => member.node_id === id)?.status ?? 'unknown';
+      return cluster.peer(id)?.status ?? 'unknown';
     },
     join: (address) => joining.join(address),
     remoteHealth: (address) => remoteHealth(address, rpc.material, rulesOf(config)),

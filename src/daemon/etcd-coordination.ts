@@ -201,7 +201,7 @@ export class EtcdCoordination implements RunningCoordination {
     const listed = cluster.listed(id);
     if (!listed || listed.state === 'removed')
       throw new SteepError('NODE_NOT_FOUND', `there is no node '${id}'`, { hint: 'steep-repl nodes list' });
-    const peer = cluster.peers().find(({ member }) => member.node_id === id);
+    const peer = cluster.peer(id);
     const silent = peer === undefined || peer.seen === 'unreachable' || peer.seen === 'unknown';
     const why =
       whyNoSuccessor(listed) ??

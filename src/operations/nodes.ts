@@ -145,7 +145,7 @@ function rowOf(subject: Subject, member: Member): ShownNode {
 }
 
 function roundTripOf({ cluster }: Subject, id: string): number | null {
-  const peer = cluster.peers().find(({ member }) => member.node_id === id);
+  const peer = cluster.peer(id);
   const roundTrip = peer?.seen === 'unreachable' ? undefined : peer?.roundTrip;
   return roundTrip === undefined ? null : Math.round(roundTrip * 10) / 10;
 }
