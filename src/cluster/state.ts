@@ -6,7 +6,10 @@ import type { Vote } from './rules.ts';
 export interface ClusterState {
   /** Made with the state_dir: tells two copies of one node apart. */
   instance_id: string;
-  /** Counts the writes: PostgreSQL remembers it too, and so an old copy of the file is known for one. */
+  /**
+   * Counts the writes since the state was found to be no old copy: PostgreSQL remembers it too, and so an old copy of
+   * the file is known for one. If it counted while that was unknown, an old copy would catch up with what is remembered.
+   */
   serial: number;
   /** Null: belongs to no cluster yet. Terms and lists belong to it. */
   cluster_id: string | null;
@@ -24,6 +27,9 @@ export interface ClusterState {
 export class Durable {
   private readonly write: (state: ClusterState) => void;
   private state: ClusterState;
+  private believed = false;
+  /** Whether there were writes that the serial does not count. */
+  private uncounted = false;
 
   /** `write` is durable when it returns; what it throws has changed nothing for anybody. */
   constructor(state: ClusterState, write: (state: ClusterState) => void) {
@@ -37,7 +43,19 @@ export class Durable {
 
   /** Throws what `write` throws. */
   update(changes: Partial<Omit<ClusterState, 'serial'>>): void {
-    const fresh = { ...this.state, ...changes, serial: this.state.serial + 1 };
+    this.store(changes, this.believed ? 1 : 0);
+    if (!this.believed) this.uncounted = true;
+  }
+
+  /** The state is no old copy, as far as anybody can tell: from now on writes count. Throws what `write` throws. */
+  believe(): void {
+    if (this.uncounted) this.store({}, 1);
+    this.uncounted = false;
+    this.believed = true;
+  }
+
+  private store(changes: Partial<ClusterState>, count: number): void {
+    const fresh = { ...this.state, ...changes, serial: this.state.serial + count };
     this.write(fresh);
     this.state = fresh;
   }

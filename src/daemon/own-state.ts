@@ -41,6 +41,7 @@ export class OwnState {
 
   /** For a witness: it has nobody to ask. */
   believe(): void {
+    this.options.state.believe();
     this.checked = true;
     this.options.onChecked(undefined);
   }
@@ -49,10 +50,11 @@ export class OwnState {
   async check(database: Database): Promise<void> {
     if (this.checked) return;
     const remembered = await getDaemonState(database);
-    const { cluster, onChecked, log } = this.options;
+    const { cluster, state, onChecked, log } = this.options;
     // Of another node: the database was copied from there. Alone: nobody else can have counted a vote.
     const ours = remembered?.node_id === cluster.self.node_id && remembered.others.length > 0;
     if (!ours || !this.isOlderThan(remembered)) {
+      state.believe();
       onChecked(undefined);
       this.checked = true;
       return;
@@ -64,6 +66,7 @@ export class OwnState {
     this.lost = remembered.others;
     // What the disk refuses is tried again: until then nothing is trusted, and nothing forgotten.
     if (cluster.id !== null) cluster.disown(randomUUID());
+    state.believe();
     onChecked({ addresses: remembered.others });
     this.checked = true;
   }

@@ -1,6 +1,8 @@
 /**
- * Each rule of safety taken away, or replaced by what somebody might take for good enough. Not `hesitation`: no
- * schedule that needs it was met by chance, one is written down in test/unit/cluster/rules.test.ts.
+ * Each rule of safety taken away, or replaced by what somebody might take for good enough. Not among them, since chance
+ * meets no schedule that needs them soon enough: `hesitation`, for which one is written down in
+ * test/unit/cluster/rules.test.ts; and that an old copy's writes do not count (test/unit/daemon/own-state.test.ts),
+ * which one schedule in a million needed.
  */
 import type { Rules } from '../../src/cluster/rules.ts';
 import type { Faults } from './node.ts';

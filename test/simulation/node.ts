@@ -151,6 +151,7 @@ export class SimNode {
     if (!this.healthy && this.role === 'node') return;
     if (mirror && !world.faults.trustsOldCopies && this.isOldCopy(mirror))
       this.act(() => state.update({ instance_id: this.blank().instance_id }));
+    if (this.state === state) this.act(() => state.believe());
     if (this.state !== state) return; // its disk ended it
     this.replaced = false;
     this.trusted = true;

@@ -45,6 +45,7 @@ export const command = defineCommand({
       'Is one of them alive, there will be two clusters: make sure that they are stopped for good.',
     ].join('\n');
     await confirmByTyping(what, self, args.yes);
+    state.believe(); // whoever names the survivors vouches for what is left of them
     state.update(fresh);
     report(fresh.cluster_id ?? '', self, survivors, args.json === true);
   },

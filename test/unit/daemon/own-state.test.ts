@@ -7,12 +7,12 @@ import { OwnState } from '../../../src/daemon/own-state.ts';
 import type { Database } from '../../../src/db/database.ts';
 import { createLogger } from '../../../src/lib/log.ts';
 
-function bed(remembered: object | undefined) {
+function bed(remembered: object | undefined, serial = 3) {
   const disk: { error: Error | undefined } = { error: undefined };
   const state = new Durable(
     {
       instance_id: 'old',
-      serial: 3,
+      serial,
       cluster_id: 'c',
       term: 1,
       vote: null,
@@ -68,6 +68,26 @@ test('a disk that refuses this is tried again, and nothing is trusted until then
   await look();
   expect(state.current.instance_id).not.toBe('old');
   expect(checked).toEqual([{ addresses: ['b:1'] }]);
+});
+
+test('an old copy that writes much before PostgreSQL can be asked stays one, also after another start', async () => {
+  const first = bed(NEWER);
+  for (let writes = 0; writes < 10; writes += 1) first.state.update({ term: 2 + writes });
+  const second = bed(NEWER, first.state.current.serial);
+  await second.look();
+  expect(second.state.current.instance_id).not.toBe('old');
+  expect(second.checked).toEqual([{ addresses: ['b:1'] }]);
+});
+
+test('what was written before the state was believed counts from then on', async () => {
+  const { state, look } = bed({ ...NEWER, serial: 3 });
+  state.update({ term: 2 });
+  state.update({ term: 3 });
+  expect(state.current.serial).toBe(3);
+  await look();
+  expect(state.current).toMatchObject({ instance_id: 'old', term: 3, serial: 4 });
+  state.update({ term: 4 });
+  expect(state.current.serial).toBe(5);
 });
 
 test.each([
