@@ -28,8 +28,6 @@ export class Durable {
   private readonly write: (state: ClusterState) => void;
   private state: ClusterState;
   private believed = false;
-  /** Whether there were writes that the serial does not count. */
-  private uncounted = false;
 
   /** `write` is durable when it returns; what it throws has changed nothing for anybody. */
   constructor(state: ClusterState, write: (state: ClusterState) => void) {
@@ -44,13 +42,15 @@ export class Durable {
   /** Throws what `write` throws. */
   update(changes: Partial<Omit<ClusterState, 'serial'>>): void {
     this.store(changes, this.believed ? 1 : 0);
-    if (!this.believed) this.uncounted = true;
   }
 
-  /** The state is no old copy, as far as anybody can tell: from now on writes count. Throws what `write` throws. */
+  /**
+   * The state is no old copy, as far as anybody can tell: from now on writes count; one is made for those that did not,
+   * in this run or in one before. Throws what `write` throws.
+   */
   believe(): void {
-    if (this.uncounted) this.store({}, 1);
-    this.uncounted = false;
+    if (this.believed) return;
+    this.store({}, 1);
     this.believed = true;
   }
 

@@ -90,6 +90,14 @@ test('what was written before the state was believed counts from then on', async
   expect(state.current.serial).toBe(5);
 });
 
+test('what a run wrote that never came to be believed counts when the next one is', async () => {
+  const first = bed({ ...NEWER, serial: 3 });
+  first.state.update({ term: 2 });
+  const second = bed({ ...NEWER, serial: 3 }, first.state.current.serial);
+  await second.look();
+  expect(second.state.current.serial).toBe(4);
+});
+
 test.each([
   ['nothing is remembered', undefined],
   ['what is remembered is older', { ...NEWER, serial: 3 }],
