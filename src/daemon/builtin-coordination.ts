@@ -29,7 +29,7 @@ export interface BuiltinCoordinationOptions {
 }
 
 /** How often the machine looks at its clocks; a small part of the shortest lease. */
-const TICK_MS = 50;
+const TICK_MS = 100;
 
 export class BuiltinCoordination implements RunningCoordination {
   private readonly election: Election;
