@@ -88,7 +88,7 @@ function checkCertificates({ loaded: { config }, platform }: Subject): Finding[]
         ]),
     ...files.filter(isThere).map(readable),
     ...(isThere(tls.key_file) ? privateKey(tls.key_file, platform, 'fail') : []),
-    ...(isThere(tls.ca_file) ? decidesWhoComesIn(tls.ca_file, platform) : []),
+    ...(isThere(tls.ca_file) ? replaceable(tls.ca_file, platform) : []),
     ...optional(tls.crl_file),
     ...(missing.length === 0 ? material(config, platform) : []),
   ];
@@ -222,15 +222,15 @@ function privateKey(file: string, platform: Platform, status: Status): Finding[]
   return [{ status, message: `${file}: others may read this key (${reason})`, hint: remedy }];
 }
 
-function decidesWhoComesIn(file: string, platform: Platform): Finding[] {
+/** Of the CA: whoever can replace it chooses who is a peer. */
+function replaceable(file: string, platform: Platform): Finding[] {
   const own = platform.writableByOthers(file);
-  const consequence = 'and with a CA of theirs come in as any node';
   return [
     ...(own ? [{ what: file, ...own }] : []),
     ...unsafeFolders(file, platform).map(({ folder, ...exposure }) => ({ what: folder, ...exposure })),
   ].map(({ what, reason, remedy }) => ({
     status: 'fail',
-    message: `${what}: others may write it (${reason}), ${consequence}`,
+    message: `${what}: others may write it (${reason}), and with a CA of theirs come in as any node`,
     hint: remedy,
   }));
 }

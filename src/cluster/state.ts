@@ -45,8 +45,8 @@ export class Durable {
   }
 
   /**
-   * The state is no old copy, as far as anybody can tell: from now on writes count; one is made for those that did not,
-   * in this run or in one before. Throws what `write` throws.
+   * The state is no old copy, as far as anybody can tell: from now on writes count. This is the first, which stands for
+   * those that did not, of this run or of one before. Throws what `write` throws.
    */
   believe(): void {
     if (this.believed) return;

@@ -56,6 +56,7 @@ export interface Daemon {
 
 /** After the longest promise that a start has to wait out: until a coordinator can be expected. */
 const START_MS = 5000;
+/** Between looks whether a state_dir that took no write takes one by now. */
 const DISK_MS = 5000;
 
 /**

@@ -5,6 +5,7 @@ import { Session } from './session.ts';
 
 const CHANNEL = 'steep_repl';
 const RETRY_MS = 500;
+/** Longer than the database's own state takes to tell of a loss. */
 const TELL_MS = 3000;
 
 /** What a notification of the extension's triggers says: which table changed. */

@@ -15,7 +15,11 @@ const EVERYWHERE = 'build';
 const OUTBOX = '/outbox';
 const SCP = `#!/bin/sh
 # scp -pr FOLDER HOST:PATH
-mkdir -p ${OUTBOX} && copy=$(mktemp -d ${OUTBOX}/XXXXXX) && cp -a "$2" $copy/folder && echo "$3" >$copy/to
+set -e
+mkdir -p ${OUTBOX}
+copy=$(mktemp -d ${OUTBOX}/XXXXXX)
+cp -a "$2" $copy/folder
+echo "$3" >$copy/to
 `;
 
 export class Reader implements AsyncDisposable {
